@@ -1,0 +1,3 @@
+module kondate
+
+go 1.26
