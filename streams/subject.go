@@ -10,6 +10,9 @@ import (
 
 // The subject grammar: menu.evt.<tenant>.<session>.<lane>.<event>. This file is the only place that writes or reads it.
 const (
+	// EventStream is the name of the stream that holds the log.
+	EventStream = "MENU_EVENTS"
+
 	eventRoot = "menu.evt"
 
 	// AllEvents is the filter of every event of every session.

@@ -1,0 +1,219 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"kondate/domain/menu"
+	"kondate/streams"
+)
+
+// Config holds the settings of a JetStream store.
+type Config struct {
+	MaxEventSize int          // bytes of an event's body at most; 0: the broker's payload limit decides
+	Logger       *slog.Logger // required
+}
+
+// JetStream is the log on a JetStream stream. It is safe for concurrent use.
+type JetStream struct {
+	js  jetstream.JetStream
+	cfg Config
+}
+
+// NewJetStream returns a store over the stream that [streams.Ensure] made. The connection stays the caller's.
+func NewJetStream(js jetstream.JetStream, cfg Config) *JetStream { return &JetStream{js: js, cfg: cfg} }
+
+// Append records events of one session's stage or image lane, together or not at all. It carries no guard: the broker
+// drops an event that it has, the fold drops a second answer. Several events go as one atomic batch.
+func (s *JetStream) Append(ctx context.Context, key menu.Key, events ...Proposed) (Receipt, error) {
+	return s.append(ctx, key, nil, events)
+}
+
+// AppendMenu records events of one session's menu lane, together or not at all, if the lane's last event is still at
+// expected (0: the session has none). Otherwise it returns a [*ConflictError], unless the events are in the log already.
+func (s *JetStream) AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...Proposed) (Receipt, error) {
+	return s.append(ctx, key, &expected, events)
+}
+
+func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, events []Proposed) (Receipt, error) {
+	msgs, ids, err := encodeAll(key, expected != nil, s.cfg.MaxEventSize, events)
+	if err != nil || len(msgs) == 0 {
+		return Receipt{}, err
+	}
+	if expected != nil {
+		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*expected, 10))
+		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, streams.LaneFilter(key, menu.LaneMenu))
+	}
+	receipt := Receipt{IDs: ids}
+	receipt.Seq, receipt.Already, err = s.publish(ctx, msgs)
+	if err == nil {
+		return receipt, nil
+	}
+	if full := s.full(ctx, err); full != nil {
+		return Receipt{}, full
+	}
+	if !ambiguous(err) {
+		return Receipt{}, fmt.Errorf("append to session %s: %w", key, err)
+	}
+	return s.settle(ctx, key, expected, events[0].Event.Type().Lane(), receipt, err)
+}
+
+// encodeAll checks that the events belong together and encodes them.
+func encodeAll(key menu.Key, guarded bool, limit int, events []Proposed) ([]*nats.Msg, []string, error) {
+	msgs, ids := make([]*nats.Msg, len(events)), make([]string, len(events))
+	correlation := ""
+	for i, p := range events {
+		if lane := p.Event.Type().Lane(); guarded != (lane == menu.LaneMenu) {
+			return nil, nil, fmt.Errorf("append to session %s: events of lane %s go through the other append", key, lane)
+		}
+		if p.Correlation == "" {
+			p.Correlation = correlation // chunks of a submission share the first one's id
+		}
+		msg, err := Encode(key, p)
+		if err != nil {
+			return nil, nil, err
+		}
+		if limit > 0 && len(msg.Data) > limit {
+			return nil, nil, fmt.Errorf("%s of session %s has %d bytes, the limit is %d: %w", p.Event.Type(), key, len(msg.Data), limit, ErrTooLarge)
+		}
+		msgs[i], ids[i] = msg, msg.Header.Get(HeaderID)
+		correlation = msg.Header.Get(HeaderCorrelation)
+	}
+	return msgs, ids, nil
+}
+
+func (s *JetStream) publish(ctx context.Context, msgs []*nats.Msg) (seq uint64, already bool, err error) {
+	if len(msgs) == 1 {
+		ack, err := s.js.PublishMsg(ctx, msgs[0])
+		if err != nil {
+			return 0, false, err
+		}
+		return ack.Sequence, ack.Duplicate, nil
+	}
+	ack, err := jetstreamext.PublishMsgBatch(ctx, s.js, msgs)
+	if err != nil {
+		return 0, false, err
+	}
+	return ack.Sequence, false, nil
+}
+
+// Codes of the broker's answers that do not say whether our events are in the log.
+const (
+	codeWrongLastSequence jetstream.ErrorCode = 10071
+	codeLastSequenceBusy  jetstream.ErrorCode = 10164 // replicated streams: a competing append is in flight
+	codeBatchDuplicate    jetstream.ErrorCode = 10201 // an id of the batch is known
+	codeStoreFailed       jetstream.ErrorCode = 10077
+)
+
+// ambiguous says whether the events may be in the log in spite of the error: after a lost ack the broker reports a
+// retried append as a conflict, and a time-out reports nothing at all.
+func ambiguous(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		switch api.ErrorCode {
+		case codeWrongLastSequence, codeLastSequenceBusy, codeBatchDuplicate:
+			return true
+		}
+		return false
+	}
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// settle reads the lane back from the leader and looks for our ids: there they are (already committed), somebody
+// else's events are there instead (conflict), or nothing is known and the error stands.
+func (s *JetStream) settle(ctx context.Context, key menu.Key, expected *uint64, lane menu.Lane, receipt Receipt, cause error) (Receipt, error) {
+	after := uint64(0)
+	if expected != nil {
+		after = *expected
+	}
+	entries, err := s.LoadLane(ctx, key, lane, after)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("append to session %s: %w (and its outcome could not be read back: %w)", key, cause, err)
+	}
+	found := make(map[string]uint64, len(entries))
+	actual := after
+	for _, e := range entries {
+		found[e.ID], actual = e.Seq, e.Seq
+	}
+	missing := 0
+	for _, id := range receipt.IDs {
+		seq, ok := found[id]
+		if !ok {
+			missing++
+		}
+		receipt.Seq = max(receipt.Seq, seq)
+	}
+	switch {
+	case missing == 0:
+		receipt.Already = true
+		return receipt, nil
+	case expected != nil && actual != *expected:
+		return Receipt{}, &ConflictError{Key: key, Expected: *expected, Actual: actual}
+	}
+	return Receipt{}, fmt.Errorf("append to session %s: %w", key, cause)
+}
+
+// full tells a stream that has no room from every other failure of the store. The broker has one code for them all.
+func (s *JetStream) full(ctx context.Context, err error) error {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok || api.ErrorCode != codeStoreFailed {
+		return nil
+	}
+	stream, err := s.js.Stream(ctx, streams.EventStream)
+	if err != nil {
+		return nil //nolint:nilerr // the append's own error is the one to report
+	}
+	info := stream.CachedInfo()
+	// A message that does not fit is refused before the limit is reached: anything within one event of it counts.
+	if limit := info.Config.MaxBytes; limit > 0 && info.State.Bytes+1<<20 >= uint64(limit) {
+		return fmt.Errorf("%w (%d of %d bytes are used)", ErrFull, info.State.Bytes, limit)
+	}
+	return nil
+}
+
+// Last returns the sequence of the log's newest message, 0 if it is empty.
+func (s *JetStream) Last(ctx context.Context) (uint64, error) {
+	stream, err := s.js.Stream(ctx, streams.EventStream)
+	if err != nil {
+		return 0, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// lastOf asks the leader for the sequence of the last message on a filter, 0 if there is none. A direct get would be
+// quicker, but a replica that lags may answer it.
+func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
+	request, err := json.Marshal(map[string]string{"last_by_subj": filter})
+	if err != nil {
+		return 0, fmt.Errorf("encode the request for the last event on %s: %w", filter, err)
+	}
+	reply, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streams.EventStream, request)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the last event on %s: %w", filter, err)
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return 0, fmt.Errorf("read the last event on %s: %w", filter, err)
+	}
+	switch {
+	case answer.Error == nil:
+		return answer.Message.Seq, nil
+	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return 0, nil
+	}
+	return 0, fmt.Errorf("ask for the last event on %s: %w", filter, answer.Error)
+}

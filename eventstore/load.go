@@ -1,0 +1,89 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"kondate/domain/menu"
+	"kondate/streams"
+)
+
+const (
+	// loadBatch is how many messages one direct get asks for.
+	loadBatch = 500
+	// loadTimeout bounds a read whose context has no deadline of its own.
+	loadTimeout = 30 * time.Second
+	// replicaPause is the wait before a lagging replica is asked again.
+	replicaPause = 20 * time.Millisecond
+)
+
+// Load returns the whole history of a session in order; it is empty for a session that nobody submitted.
+func (s *JetStream) Load(ctx context.Context, key menu.Key) ([]Entry, error) {
+	return s.load(ctx, streams.SessionFilter(key), 0)
+}
+
+// LoadAfter returns what a session's history holds after a sequence.
+func (s *JetStream) LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]Entry, error) {
+	return s.load(ctx, streams.SessionFilter(key), after)
+}
+
+// LoadLane returns what one lane of a session holds after a sequence.
+func (s *JetStream) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
+	return s.load(ctx, streams.LaneFilter(key, lane), after)
+}
+
+// load reads up to the sequence that the leader calls the last one, however far behind the answering replica is.
+func (s *JetStream) load(ctx context.Context, filter string, after uint64) ([]Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	last, err := s.lastOf(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	var entries []Entry
+	for next := after + 1; next <= last; {
+		n := len(entries)
+		batch, err := jetstreamext.GetBatch(ctx, s.js, streams.EventStream, loadBatch,
+			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next))
+		if err != nil {
+			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
+		}
+		for msg, err := range batch {
+			if errors.Is(err, jetstreamext.ErrNoMessages) {
+				break // a replica that lags, or a purge since the leader answered
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
+			}
+			if msg.Sequence > last {
+				break
+			}
+			entries = append(entries, decodeRaw(msg))
+			next = msg.Sequence + 1
+		}
+		if len(entries) > n {
+			continue
+		}
+		if last, err = s.lastOf(ctx, filter); err != nil {
+			return nil, err
+		}
+		if next > last {
+			break
+		}
+		select {
+		case <-time.After(replicaPause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read %s from %d: %w", filter, next, context.Cause(ctx))
+		}
+	}
+	return entries, nil
+}
+
+func decodeRaw(msg *jetstream.RawStreamMsg) Entry {
+	return Decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)
+}
