@@ -51,6 +51,7 @@ var (
 	ErrFull         = errors.New("the log is full: raise nats.max_bytes or archive old sessions")
 	ErrUnknownEvent = errors.New("unknown event type or version")
 	ErrMalformed    = errors.New("malformed event")
+	ErrOtherLog     = errors.New("this is not the log that was followed")
 )
 
 // ConflictError says that the lane menu of a session is not where the append expected it.
