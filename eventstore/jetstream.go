@@ -189,6 +189,11 @@ func (s *JetStream) Last(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
+// LastOf returns the sequence of a session's newest event, 0 for a session that nobody submitted. The leader answers.
+func (s *JetStream) LastOf(ctx context.Context, key menu.Key) (uint64, error) {
+	return s.lastOf(ctx, streams.SessionFilter(key))
+}
+
 // lastOf asks the leader for the sequence of the last message on a filter, 0 if there is none. A direct get would be
 // quicker, but a replica that lags may answer it.
 func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
