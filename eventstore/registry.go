@@ -94,3 +94,8 @@ func decodeResults(data []byte) (menu.Event, error) {
 	}
 	return e, nil
 }
+
+// DecodeLatest reads the body of an event in the newest version of its type, as live streams carry it.
+func DecodeLatest(typ menu.Type, data []byte) (menu.Event, error) {
+	return decodeEvent(typ, latest(typ), data)
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"kondate/domain/menu"
+)
+
+// Config holds every setting. A key a.b_c is the flag --a-b-c, the variable KONDATE_A_B_C and the YAML entry a: {b_c: …};
+// flags win over the environment, the environment over the file.
+type Config struct {
+	DataDir    string           `default:".kondate" help:"Folder of the embedded NATS and Postgres, and of the connection file." type:"path"`
+	HTTP       HTTPConfig       `embed:"" prefix:"http-"`
+	NATS       NATSConfig       `embed:"" prefix:"nats-"`
+	Database   DatabaseConfig   `embed:"" prefix:"database-"`
+	SSE        SSEConfig        `embed:"" prefix:"sse-"`
+	Processing ProcessingConfig `embed:"" prefix:"processing-"`
+	Stages     StagesConfig     `embed:"" prefix:"stages-"`
+	OpenAI     OpenAIConfig     `embed:"" prefix:"openai-"`
+	Auth       AuthConfig       `embed:"" prefix:"auth-"`
+}
+
+// HTTPConfig is the group http.
+type HTTPConfig struct {
+	Addr string `default:"127.0.0.1:8080" help:"Address of the HTTP server; port 0 takes a free one."`
+}
+
+// NATSConfig is the group nats.
+type NATSConfig struct {
+	URL      string   `help:"URL of an existing NATS; empty: embedded."`
+	Listen   string   `help:"Loopback address on which the embedded NATS takes connections; empty: none."`
+	Sync     string   `default:"always" help:"When the embedded NATS calls an event stored: always (fsynced before it is acknowledged), an interval such as 100ms, or default (the broker's own)."`
+	Replicas int      `default:"1" help:"Copies of the log: 1 embedded, 3 in production."`
+	MaxBytes ByteSize `default:"0" help:"Size of the log in bytes at most; 0: 80 % of the free disk when it is made."`
+}
+
+// DatabaseConfig is the group database.
+type DatabaseConfig struct {
+	URL         string        `help:"URL of an existing Postgres; empty: a private one from the installed binaries."`
+	PoolSize    int           `default:"20" help:"Connections that are kept open."`
+	MaxOverflow int           `default:"30" help:"Connections above that, under load."`
+	PoolTimeout time.Duration `default:"30s" help:"How long a request waits for the database at most."`
+	PoolRecycle time.Duration `default:"1h" help:"Age at which a connection is replaced."`
+	EchoSQL     bool          `name:"echo-sql" default:"false" help:"Log every statement."`
+}
+
+// SSEConfig is the group sse.
+type SSEConfig struct {
+	MaxConnections           int             `default:"1000" help:"Streams at once."`
+	KeepaliveInterval        time.Duration   `default:"30s" help:"Silence after which a stream carries a comment."`
+	EventHistoryTTL          time.Duration   `name:"event-history-ttl" default:"1h" help:"How long the stream of a closed session can be read; 0: for ever."`
+	MaxEventSize             ByteSize        `default:"1MiB" help:"Bytes of an event at most; a larger one is refused when it is appended."`
+	MaxConnectionsPerSession int             `default:"0" help:"Streams of one session at once; 0: no limit."`
+	MaxConnectionsPerAddress int             `default:"0" help:"Streams of one address at once; 0: no limit."`
+	ChannelPrefix            string          `default:"sse" help:"First token of the subjects of live messages."`
+	Reconnect                ReconnectConfig `embed:""`
+}
+
+// ReconnectConfig is the part of the group sse that says how clients come back; watch has it too.
+type ReconnectConfig struct {
+	ReconnectInterval    time.Duration `default:"5s" help:"Pause of a client before it connects again."`
+	MaxReconnectAttempts int           `default:"3" help:"Attempts of our own clients to connect again before they give up."`
+}
+
+// ProcessingConfig is the group processing.
+type ProcessingConfig struct {
+	MaxParallelTasks       int           `default:"8" help:"Dishes at work at once, per stage and process."`
+	TaskTimeout            time.Duration `default:"300s" help:"Time for one dish in one stage."`
+	RetryAttempts          int           `default:"3" help:"Attempts before a stage is parked for a dish."`
+	RetryDelay             time.Duration `default:"60s" help:"Wait before the second attempt; later ones wait longer."`
+	SessionTTL             time.Duration `name:"session-ttl" default:"1h" help:"Age at which an unfinished session expires."`
+	BatchSize              int           `default:"100" help:"Dishes in one event of a submission."`
+	ProgressUpdateInterval time.Duration `default:"10s" help:"Pause between progress messages of a running session."`
+}
+
+// StagesConfig is the group stages.
+type StagesConfig struct {
+	AckWait      time.Duration `default:"30s" help:"Silence of a stage after which its work is given to another process."`
+	Translation  StageConfig   `embed:"" prefix:"translation-"`
+	Description  StageConfig   `embed:"" prefix:"description-"`
+	Allergen     StageConfig   `embed:"" prefix:"allergen-"`
+	Ingredient   StageConfig   `embed:"" prefix:"ingredient-"`
+	SearchEngine StageConfig   `embed:"" prefix:"search-engine-"`
+	Task6        StageConfig   `embed:"" prefix:"task6-"`
+	Task7        StageConfig   `embed:"" prefix:"task7-"`
+	Task8        StageConfig   `embed:"" prefix:"task8-"`
+}
+
+// StageConfig is the group of one stage.
+type StageConfig struct {
+	Provider string `default:"local" help:"Who answers: local (offline knowledge)."`
+}
+
+// Of returns the settings of one stage.
+func (c StagesConfig) Of(stage menu.Stage) StageConfig {
+	switch stage {
+	case menu.Translation:
+		return c.Translation
+	case menu.Description:
+		return c.Description
+	case menu.Allergen:
+		return c.Allergen
+	case menu.Ingredient:
+		return c.Ingredient
+	case menu.SearchEngine:
+		return c.SearchEngine
+	case menu.Task6:
+		return c.Task6
+	case menu.Task7:
+		return c.Task7
+	case menu.Task8:
+		return c.Task8
+	}
+	return StageConfig{}
+}
+
+// OpenAIConfig is the group openai; nothing reads it until the provider openai is built.
+type OpenAIConfig struct {
+	BaseURL    string `name:"base-url" help:"Endpoint of an OpenAI-compatible server (not used yet)."`
+	APIKey     string `name:"api-key" help:"Its key (not used yet)."`
+	Model      string `help:"Its model (not used yet)."`
+	ImageModel string `help:"Its model for pictures (not used yet)."`
+}
+
+// AuthConfig is the group auth; only mode none is built.
+type AuthConfig struct {
+	Mode           string   `default:"none" help:"Who may use the HTTP server: none (anybody who reaches it; loopback only)."`
+	KeysFile       string   `help:"File of API keys (not used yet)."`
+	TokenSecret    string   `help:"Secret of the stream tokens (not used yet)."`
+	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts (not used yet)."`
+}
+
+// Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
+func (c Config) Validate() error {
+	return errors.Join(
+		c.Auth.validate(c.HTTP.Addr), c.Stages.validate(), c.OpenAI.validate(),
+		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
+		positive("processing.retry_attempts", c.Processing.RetryAttempts),
+		positive("processing.batch_size", c.Processing.BatchSize),
+		positive("processing.task_timeout", c.Processing.TaskTimeout),
+		positive("processing.session_ttl", c.Processing.SessionTTL),
+		positive("processing.progress_update_interval", c.Processing.ProgressUpdateInterval),
+		positive("sse.max_connections", c.SSE.MaxConnections),
+		positive("sse.max_event_size", c.SSE.MaxEventSize),
+		positive("sse.keepalive_interval", c.SSE.KeepaliveInterval),
+		positive("sse.reconnect_interval", c.SSE.Reconnect.ReconnectInterval),
+		positive("stages.ack_wait", c.Stages.AckWait),
+		positive("database.pool_size", c.Database.PoolSize),
+		positive("database.pool_timeout", c.Database.PoolTimeout),
+	)
+}
+
+func positive[N int | ByteSize | time.Duration](key string, n N) error {
+	if n <= 0 {
+		return fmt.Errorf("%s is %v, it must be above 0", key, n)
+	}
+	return nil
+}
+
+func (c AuthConfig) validate(addr string) error {
+	if c.Mode != "none" {
+		return fmt.Errorf("auth.mode %q is not built yet: use none, on a loopback address", c.Mode)
+	}
+	if c.KeysFile != "" || c.TokenSecret != "" || len(c.TrustedProxies) > 0 {
+		return errors.New("auth.keys_file, auth.token_secret and auth.trusted_proxies do nothing yet: leave them empty")
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("http.addr %q is no host:port: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("http.addr %q can be reached from other machines and auth.mode is none: bind to 127.0.0.1, and put a proxy that authenticates in front", addr)
+	}
+	return nil
+}
+
+func (c StagesConfig) validate() error {
+	for _, stage := range menu.Stages() {
+		if p := c.Of(stage).Provider; p != "local" {
+			return fmt.Errorf("stages.%s.provider %q is not built yet: use local", stage, p)
+		}
+	}
+	return nil
+}
+
+func (c OpenAIConfig) validate() error {
+	if c != (OpenAIConfig{}) {
+		return errors.New("the keys of openai do nothing yet: leave them empty")
+	}
+	return nil
+}
