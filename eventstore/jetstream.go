@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -128,9 +129,15 @@ func ambiguous(err error) bool {
 		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrDisconnected)
 }
 
+// settleTimeout bounds the read that finds out how an append ended.
+const settleTimeout = 5 * time.Second
+
 // settle reads the lane back from the leader and looks for our ids: there they are (already committed), somebody
-// else's events are there instead (conflict), or nothing is known and the error stands.
+// else's events are there instead (conflict), or nothing is known and the error stands. It goes on when the caller's
+// context has ended, which may be why the outcome is not known.
 func (s *JetStream) settle(ctx context.Context, key menu.Key, expected *uint64, lane menu.Lane, receipt Receipt, cause error) (Receipt, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
 	after := uint64(0)
 	if expected != nil {
 		after = *expected
