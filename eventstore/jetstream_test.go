@@ -1,53 +1,107 @@
 package eventstore_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"testing"
-	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
 
+	"kondate/domain/menu"
+	"kondate/domain/menu/menutest"
 	"kondate/eventstore"
 	"kondate/eventstore/storetest"
 	"kondate/streams"
+	"kondate/streams/natstest"
 )
 
-func newJS(t *testing.T) jetstream.JetStream {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true, MaxPayload: 2 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(5 * time.Second) {
-		t.Fatal("not ready")
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(s))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: streams.EventStream, Subjects: []string{streams.AllEvents}, Storage: jetstream.FileStorage,
-		AllowDirect: true, AllowAtomicPublish: true, Discard: jetstream.DiscardNew, Duplicates: 2 * time.Minute, MaxBytes: 1 << 30,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newStore(s *natstest.Server) *eventstore.JetStream {
+	return eventstore.NewJetStream(s.JetStream(), eventstore.Config{MaxEventSize: storetest.MaxEventSize, Logger: slog.New(slog.DiscardHandler)})
 }
 
 func TestJetStream(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Store {
 		t.Helper()
-		return eventstore.NewJetStream(newJS(t), eventstore.Config{MaxEventSize: storetest.MaxEventSize, Logger: slog.New(slog.DiscardHandler)})
+		return newStore(natstest.New(t))
 	})
+}
+
+// A follower goes on after the broker was away, and sees every event once and in order.
+func TestFollowSurvivesRestart(t *testing.T) {
+	t.Parallel()
+	broker := natstest.New(t)
+	store := newStore(broker)
+	key := menutest.Key("s1")
+	first, err := store.AppendMenu(t.Context(), key, 0, storetest.Propose(menutest.Submitted(menutest.Items("d", 1)))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := errors.New("done")
+	pages := make(chan []eventstore.Entry)
+	followed := make(chan error, 1)
+	go func() {
+		followed <- store.Follow(t.Context(), 0, func(_ context.Context, page []eventstore.Entry) error {
+			pages <- page
+			if page[len(page)-1].Type == "task8.completed" {
+				return done
+			}
+			return nil
+		})
+	}()
+	if page := <-pages; page[0].Seq != first.Seq {
+		t.Fatalf("the first event has sequence %d, want %d", page[0].Seq, first.Seq)
+	}
+	broker.Restart()
+	for _, stage := range menu.Stages() {
+		if _, err := store.Append(t.Context(), key, storetest.Propose(menutest.Completed(stage, "d-0"))...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var types []menu.Type
+	for len(types) < menu.StageCount {
+		for _, e := range <-pages {
+			types = append(types, e.Type)
+		}
+	}
+	for i, stage := range menu.Stages() {
+		if types[i] != (menu.StageCompleted{Stage: stage}).Type() {
+			t.Fatalf("events = %v", types)
+		}
+	}
+	if err := <-followed; !errors.Is(err, done) {
+		t.Fatal(err)
+	}
+}
+
+// Sequences of one log mean nothing in another: a follower that went on would skip events.
+func TestFollowRefusesARecreatedStream(t *testing.T) {
+	t.Parallel()
+	broker := natstest.New(t)
+	js := broker.JetStream()
+	store := newStore(broker)
+	seen := make(chan struct{}, 1)
+	followed := make(chan error, 1)
+	go func() {
+		followed <- store.Follow(t.Context(), 0, func(context.Context, []eventstore.Entry) error {
+			seen <- struct{}{}
+			return nil
+		})
+	}()
+	if _, err := store.AppendMenu(t.Context(), menutest.Key("s1"), 0, storetest.Propose(menutest.Submitted(menutest.Items("d", 1)))...); err != nil {
+		t.Fatal(err)
+	}
+	<-seen
+	if err := js.DeleteStream(t.Context(), streams.EventStream); err != nil {
+		t.Fatal(err)
+	}
+	if err := streams.Ensure(t.Context(), js, broker.Topology()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-followed; !errors.Is(err, eventstore.ErrOtherLog) {
+		t.Fatalf("Follow = %v, want ErrOtherLog", err)
+	}
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// The roles of a process.
+const (
+	roleAPI       = "api"
+	roleStages    = "stages"
+	roleProjector = "projector"
+)
+
+func allRoles() []string { return []string{roleAPI, roleStages, roleProjector} }
+
+// stopTimeout bounds the orderly stop: what is not down by then is left to the next start.
+const stopTimeout = 9 * time.Second
+
+type serveCommand struct {
+	Config `embed:""`
+
+	Roles []string `default:"api,stages,projector" enum:"api,stages,projector" help:"What this process does: api, stages, projector."`
+}
+
+// Help is shown below the flags.
+func (serveCommand) Help() string {
+	return "Example: kondate serve --http-addr 127.0.0.1:8080 --nats-listen 127.0.0.1:4222"
+}
+
+// Run serves until a signal comes.
+func (c serveCommand) Run(ctx context.Context, env environment) error {
+	log := newLogger(env.stderr, slog.LevelInfo)
+	return serve(ctx, c.Config, c.Roles, log, func(r running) {
+		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability) //nolint:errcheck // a closed terminal is no reason to stop
+	})
+}
+
+// levelQuiet hides everything but errors: the demo's screen is its output.
+const levelQuiet = slog.LevelError
+
+// newLogger writes text for people on a terminal and JSON elsewhere.
+func newLogger(out io.Writer, level slog.Level) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		return slog.New(slog.NewTextHandler(out, options))
+	}
+	return slog.New(slog.NewJSONHandler(out, options))
+}
+
+// running says how to reach what is running.
+type running struct {
+	connection
+
+	Psql       string // the line that opens psql on the rows
+	Durability string // the guarantee in force, in a sentence
+}
+
+// serve opens the broker and the database, runs the roles' parts until ctx ends, and stops everything in order: no new
+// requests, streams told to come back, stages handed back, projector, pool, database, broker.
+func serve(ctx context.Context, cfg Config, roles []string, log *slog.Logger, ready func(running)) (err error) {
+	if err := prepareDataDir(cfg.DataDir); err != nil {
+		return err
+	}
+	var a app
+	a.cfg, a.log = cfg, log
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		err = errors.Join(err, a.close(ctx))
+	}()
+	if err := a.openLog(ctx); err != nil {
+		return err
+	}
+	if err := a.openDatabase(ctx); err != nil {
+		return err
+	}
+	var parts []part
+	if slices.Contains(roles, roleProjector) {
+		parts = append(parts, a.projector())
+	}
+	if slices.Contains(roles, roleStages) {
+		stages, err := a.stages()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, stages)
+	}
+	r := running{Psql: a.psql, Durability: a.durability}
+	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, DatabaseURL: a.databaseURL}
+	if slices.Contains(roles, roleAPI) {
+		api, url, err := a.api(ctx)
+		if err != nil {
+			return err
+		}
+		r.HTTPURL = url
+		parts = append(parts, api...)
+	}
+	if err := r.write(cfg.DataDir); err != nil {
+		return err
+	}
+	defer os.Remove(connectionFile(cfg.DataDir)) //nolint:errcheck // a file that stays names a process that is gone
+	ready(r)
+	return runParts(ctx, log, parts)
+}
+
+func prepareDataDir(dir string) error {
+	// Others may pass through, for Postgres runs as an unprivileged user when the caller is root; they may not look inside.
+	if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // see above
+		return fmt.Errorf("make the data dir: %w", err)
+	}
+	return nil
+}
+
+// freeAddress returns addr if it can be bound, else the same host with a port that the system picks.
+func freeAddress(ctx context.Context, addr string) string {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			return net.JoinHostPort(host, "0")
+		}
+		return addr
+	}
+	_ = l.Close() //nolint:errcheck // it was bound only to see whether it can be
+	return addr
+}
+
+func (a *app) dir(name string) string { return filepath.Join(a.cfg.DataDir, name) }
