@@ -1,0 +1,57 @@
+package projections
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"kondate/domain/menu"
+)
+
+// Reasons why a query or a projector fails; matched with errors.Is.
+var (
+	// ErrNotFound says that there is no row of that session or dish, perhaps because the projection has not reached it.
+	ErrNotFound = errors.New("there is no such row")
+	// ErrFenced says that somebody else moved the projector's checkpoint. What it was writing was rolled back.
+	ErrFenced = errors.New("another projector moved the checkpoint")
+	// ErrOtherStream says that the rows were made from another stream than the one that is followed.
+	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, restore it from history, or start with an empty database")
+)
+
+// TakenError names the dish ids that other sessions of the tenant hold. Nothing was reserved.
+type TakenError struct{ IDs []menu.DishID }
+
+// maxNamed bounds how many ids an error's text names.
+const maxNamed = 5
+
+// Error names the first few ids.
+func (e *TakenError) Error() string {
+	var names strings.Builder
+	for i, id := range e.IDs[:min(len(e.IDs), maxNamed)] {
+		if i > 0 {
+			names.WriteString(", ")
+		}
+		names.WriteString(string(id))
+	}
+	if more := len(e.IDs) - maxNamed; more > 0 {
+		fmt.Fprintf(&names, " and %d more", more)
+	}
+	return "menu ids taken by other sessions: " + names.String()
+}
+
+// codeFenced is what the function advance_checkpoint raises.
+const codeFenced = "KD001"
+
+func isFenced(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == codeFenced
+}
+
+// isRefused says whether Postgres cannot hold some value of a page, however often it is tried: a data exception (class
+// 22) or a limit of the program (54).
+func isRefused(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (strings.HasPrefix(pg.Code, "22") || strings.HasPrefix(pg.Code, "54"))
+}

@@ -1,0 +1,223 @@
+package projections
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+)
+
+// page is a run of the log together with the rows that its events touch.
+type page struct {
+	entries  []eventstore.Entry
+	sessions map[menu.Key]*foldedSession
+	owners   map[dishKey]menu.SessionID // who holds the ids that the events name
+	log      *slog.Logger
+}
+
+// dishKey is the primary key of menus.
+type dishKey struct {
+	tenant menu.Tenant
+	id     menu.DishID
+}
+
+// foldedSession is a session with those of its dishes that the page touches.
+type foldedSession struct {
+	sessionRecord
+
+	stored uint64                 // LastSeq of its row; 0: it has none
+	dishes map[menu.DishID]uint64 // LastSeq of the dishes' rows
+	erased bool                   // by this page
+}
+
+// dish is a dish to write.
+type dish struct {
+	menu.Dish
+
+	tenant  menu.Tenant
+	session menu.SessionID
+}
+
+// loadPage reads the rows that the entries touch. It reads outside the page's transaction: whoever changes these rows
+// also moves the checkpoint, and then the page does not commit.
+func loadPage(ctx context.Context, conn *pgx.Conn, sql statements, entries []eventstore.Entry, log *slog.Logger) (*page, error) {
+	p := &page{entries: entries, sessions: map[menu.Key]*foldedSession{}, owners: map[dishKey]menu.SessionID{}, log: log}
+	var tenants, sessions []string
+	ids := map[dishKey]struct{}{}
+	for _, e := range entries {
+		if e.Err != nil {
+			continue
+		}
+		if _, seen := p.sessions[e.Key]; !seen {
+			p.sessions[e.Key] = &foldedSession{dishes: map[menu.DishID]uint64{}}
+			tenants, sessions = append(tenants, string(e.Key.Tenant)), append(sessions, string(e.Key.Session))
+		}
+		for id := range dishesOf(e.Event) {
+			ids[dishKey{e.Key.Tenant, id}] = struct{}{}
+		}
+	}
+	if len(p.sessions) == 0 {
+		return p, nil
+	}
+	idTenants, idNames := make([]string, 0, len(ids)), make([]string, 0, len(ids))
+	for k := range ids {
+		idTenants, idNames = append(idTenants, string(k.tenant)), append(idNames, string(k.id))
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(sql.loadSessions, tenants, sessions).Query(p.addSessions)
+	if len(ids) > 0 {
+		batch.Queue(sql.loadDishes, idTenants, idNames).Query(p.addDishes)
+	}
+	return p, conn.SendBatch(ctx, batch).Close()
+}
+
+func (p *page) addSessions(rows pgx.Rows) error {
+	records, err := pgx.CollectRows(rows, scanSession)
+	for _, r := range records {
+		s := p.sessions[r.Key]
+		s.sessionRecord, s.stored = r, r.LastSeq
+		s.Dishes = map[menu.DishID]menu.Dish{}
+	}
+	return err
+}
+
+func (p *page) addDishes(rows pgx.Rows) error {
+	records, err := pgx.CollectRows(rows, scanDish)
+	for _, r := range records {
+		p.owners[dishKey{r.tenant, r.ID}] = r.session
+		if s := p.sessions[menu.Key{Tenant: r.tenant, Session: r.session}]; s != nil && s.Dishes != nil {
+			s.Dishes[r.ID] = r.Dish
+			s.dishes[r.ID] = r.LastSeq
+		}
+	}
+	return err
+}
+
+// dishesOf yields the ids that an event names.
+func dishesOf(event menu.Event) func(yield func(menu.DishID) bool) {
+	return func(yield func(menu.DishID) bool) {
+		each := func(ids ...menu.DishID) {
+			for _, id := range ids {
+				if !yield(id) {
+					return
+				}
+			}
+		}
+		switch e := event.(type) {
+		case menu.Submitted:
+			for _, item := range e.Items {
+				if !yield(item.ID) {
+					return
+				}
+			}
+		case menu.StageCompleted:
+			for _, r := range e.Results {
+				if !yield(r.ID) {
+					return
+				}
+			}
+		case menu.StageAttemptFailed:
+			each(e.IDs...)
+		case menu.StageFailed:
+			each(e.IDs...)
+		case menu.StageRetryRequested:
+			each(e.IDs...)
+		case menu.ImageRequested:
+			each(e.ID)
+		case menu.ImageCompleted:
+			each(e.ID)
+		case menu.ImageFailed:
+			each(e.ID)
+		case menu.Completed, menu.Expired, menu.Erased:
+		}
+	}
+}
+
+// fold carries the page's events into the sessions.
+func (p *page) fold(ctx context.Context) {
+	for _, e := range p.entries {
+		if e.Err != nil {
+			p.log.LogAttrs(ctx, slog.LevelWarn, "event passed over", slog.Uint64("seq", e.Seq), slog.Any("error", e.Err))
+			continue
+		}
+		s := p.sessions[e.Key]
+		r := e.Recorded
+		if submitted, ok := r.Event.(menu.Submitted); ok && s.Status != menu.SessionErased {
+			r.Event = p.own(ctx, e, submitted)
+		}
+		before := s.LastSeq
+		s.Session = menu.Evolve(s.Session, r)
+		if s.LastSeq == before {
+			continue
+		}
+		s.lastID = e.ID
+		if s.correlation == "" {
+			s.correlation = e.Correlation
+		}
+		if s.Status == menu.SessionErased {
+			p.erase(s)
+		}
+	}
+}
+
+// own gives the dishes of a submission to their session. An id that another session holds already stays with it: the
+// reservation prevents that, but a program that writes to the log past it may not cost anybody a row.
+func (p *page) own(ctx context.Context, e eventstore.Entry, submitted menu.Submitted) menu.Submitted {
+	taken := func(item menu.Item) bool {
+		key := dishKey{e.Key.Tenant, item.ID}
+		owner, known := p.owners[key]
+		if !known {
+			p.owners[key] = e.Key.Session
+		}
+		return known && owner != e.Key.Session
+	}
+	kept := slices.DeleteFunc(slices.Clone(submitted.Items), taken)
+	if n := len(submitted.Items) - len(kept); n > 0 {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "dishes left out: other sessions hold their ids",
+			slog.Uint64("seq", e.Seq), slog.String("session", e.Key.String()), slog.Int("dishes", n))
+	}
+	submitted.Items = kept
+	return submitted
+}
+
+// erase frees the ids of a session that the page's events just erased.
+func (p *page) erase(s *foldedSession) {
+	s.erased = true
+	clear(s.dishes)
+	for key, owner := range p.owners {
+		if key.tenant == s.Key.Tenant && owner == s.Key.Session {
+			delete(p.owners, key)
+		}
+	}
+}
+
+// changes splits the dishes that the fold made or changed from those it left alone.
+func (p *page) changes() (inserted, updated []dish) {
+	for key, s := range p.sessions {
+		for id, d := range s.Dishes {
+			stored, known := s.dishes[id]
+			switch change := (dish{d, key.Tenant, key.Session}); {
+			case !known:
+				inserted = append(inserted, change)
+			case stored != d.LastSeq:
+				updated = append(updated, change)
+			}
+		}
+	}
+	return inserted, updated
+}
+
+// due returns the sessions that the page touched and that have every answer, but no menu.completed yet.
+func (p *page) due() []sessionRecord {
+	var records []sessionRecord
+	for _, s := range p.sessions {
+		if s.Done() {
+			records = append(records, s.sessionRecord)
+		}
+	}
+	return records
+}
