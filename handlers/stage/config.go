@@ -1,0 +1,65 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"kondate/domain/menu"
+)
+
+const (
+	// FlushAfter is how long a finished result waits for others before it is recorded.
+	FlushAfter = 25 * time.Millisecond
+	// FlushBytes is about how large an event of results may become.
+	FlushBytes = 512 << 10
+
+	// grace is how long dishes that are being worked on may go on when the engine stops. Another process must have what
+	// is open within two seconds.
+	grace = time.Second
+	// recordGrace is how long after the stop began results may still be recorded.
+	recordGrace = 4 * time.Second
+	// closeTimeout bounds the stop of the router; it covers the graces.
+	closeTimeout = 8 * time.Second
+	// inHand is how many deliveries of a stage a process works on at once. It is more than the chunks of the longest menu,
+	// so that such a menu does not keep the next one at the broker.
+	inHand = 128
+	// maxRetryDelay caps the back-off and what a provider may ask for.
+	maxRetryDelay = time.Hour
+)
+
+// Config holds the settings of an [Engine]. Every field is required.
+type Config struct {
+	Providers map[menu.Stage]Provider // one for each of the eight stages
+
+	MaxParallelTasks int           // dishes at once, for each stage of this process
+	TaskTimeout      time.Duration // one attempt for one dish
+	RetryAttempts    int           // attempts for one dish before its stage is parked
+	RetryDelay       time.Duration // after the first failed attempt; it doubles with each one
+	AckWait          time.Duration // of the stages' consumers
+
+	Clock  func() time.Time // the time of events
+	Logger *slog.Logger
+}
+
+// Validate names every field that cannot be worked with.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, field, want string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("stage.Config.%s %s", field, want))
+		}
+	}
+	for _, s := range menu.Stages() {
+		check(c.Providers[s] != nil, fmt.Sprintf("Providers[%s]", s), "is missing")
+	}
+	check(c.MaxParallelTasks > 0, "MaxParallelTasks", "must be at least 1")
+	check(c.TaskTimeout > 0, "TaskTimeout", "must be positive")
+	check(c.RetryAttempts > 0, "RetryAttempts", "must be at least 1")
+	check(c.RetryDelay > 0, "RetryDelay", "must be positive")
+	check(c.AckWait > 0, "AckWait", "must be positive")
+	check(c.Clock != nil, "Clock", "is missing")
+	check(c.Logger != nil, "Logger", "is missing")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,101 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/menu"
+	"kondate/streams"
+)
+
+// Engine runs the eight stages.
+type Engine struct {
+	subscriber *streams.Subscriber
+	cfg        Config
+	stages     [menu.StageCount]*stage
+}
+
+// New returns an engine that works on the deliveries of the stages' consumers and records the answers in log.
+// consumer finds a stage's consumer by the name that [streams.StageConsumer] gives it. New fails if the configuration
+// is not valid.
+func New(log Log, consumer func(ctx context.Context, name string) (jetstream.Consumer, error), cfg Config) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, subscriber: streams.NewSubscriber(streams.SubscriberConfig{
+		Consumer: consumer, InFlight: inHand, AckWait: cfg.AckWait, Drain: closeTimeout, Logger: cfg.Logger,
+	})}
+	for _, s := range menu.Stages() {
+		e.stages[s] = &stage{
+			stage: s, provider: cfg.Providers[s], log: log, cfg: cfg,
+			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", cfg.Providers[s].Name())),
+		}
+	}
+	return e, nil
+}
+
+// SetAside returns how many messages a stage has set aside because no attempt would ever make sense of them.
+func (e *Engine) SetAside(s menu.Stage) uint64 { return e.stages[s].setAside.Load() }
+
+// Run works until ctx ends, then stops in order: nothing new is fetched, dishes that wait are not begun, those that
+// run get a second, what is finished is recorded, and every delivery with open dishes is handed back. It returns nil
+// after such a stop, an error if the deliveries ended by themselves. An Engine runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	base := context.WithoutCancel(ctx)
+	calls, cut := context.WithCancelCause(base) // of the providers' calls
+	defer cut(errStopped)
+	records, abandon := context.WithCancelCause(base) // of reading and appending
+	defer abandon(errStopped)
+
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLogger(e.cfg.Logger))
+	if err != nil {
+		return fmt.Errorf("make the router of the stages: %w", err)
+	}
+	router.AddMiddleware(later(e.cfg.Logger), middleware.Recoverer)
+	for _, s := range e.stages {
+		s.pool = newPool(calls, s.provider, s.cfg, s.logger)
+		consumer := streams.StageConsumer(s.stage)
+		router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- router.Run(base) }()
+	select {
+	case err := <-ended:
+		return errors.Join(errors.New("the deliveries of the stages ended"), err)
+	case <-ctx.Done():
+	}
+
+	for _, s := range e.stages {
+		s.pool.stop()
+	}
+	defer time.AfterFunc(grace, func() { cut(errStopped) }).Stop()
+	defer time.AfterFunc(recordGrace, func() { abandon(errStopped) }).Stop()
+	err = router.Close()
+	if err == nil {
+		err = <-ended
+	}
+	for _, s := range e.stages {
+		select {
+		case <-s.pool.quiet:
+		case <-records.Done():
+			s.logger.LogAttrs(base, slog.LevelWarn, "a provider outlives its time-out and the stop of the stages")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stop the stages: %w", err)
+	}
+	return nil
+}
+
+// routerLogger takes the router's news of every start and stop down to debug.
+func routerLogger(logger *slog.Logger) watermill.LoggerAdapter {
+	return watermill.NewSlogLoggerWithLevelMapping(logger, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})
+}

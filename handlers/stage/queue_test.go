@@ -1,0 +1,183 @@
+package stage_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/stage"
+	"kondate/streams"
+)
+
+// queue stands for the stages' consumers: a test makes their deliveries by hand. The subscriber over it is the real one.
+type queue struct {
+	mu        sync.Mutex // guards consumers
+	consumers map[string]*consumer
+}
+
+func newQueue() *queue { return &queue{consumers: map[string]*consumer{}} }
+
+func (q *queue) consumer(_ context.Context, name string) (jetstream.Consumer, error) {
+	return q.of(name), nil
+}
+
+func (q *queue) of(name string) *consumer {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.consumers[name] == nil {
+		msgs := make(chan jetstream.Msg)
+		q.consumers[name] = &consumer{msgs: msgs, end: sync.OnceFunc(func() { close(msgs) })}
+	}
+	return q.consumers[name]
+}
+
+// consumer has a single pull that never ends.
+type consumer struct {
+	jetstream.Consumer
+	msgs chan jetstream.Msg
+	end  func()
+}
+
+func (c *consumer) Fetch(int, ...jetstream.FetchOpt) (jetstream.MessageBatch, error) {
+	return pull(c.msgs), nil
+}
+
+type pull chan jetstream.Msg
+
+func (p pull) Messages() <-chan jetstream.Msg { return p }
+func (p pull) Error() error                   { return nil }
+
+// end ends the pulls. A subscriber that closes would look for what they still bring, for a while that a fake clock
+// cannot wait out: Watermill's router closes under a mutex.
+func (q *queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range q.consumers {
+		c.end()
+	}
+}
+
+// deliver hands an entry to a stage for the nth time.
+func (q *queue) deliver(s menu.Stage, entry eventstore.Entry, n uint64) *delivery {
+	d := &delivery{entry: entry, n: n, verdict: make(chan verdict, 1)}
+	q.of(streams.StageConsumer(s)).msgs <- d
+	return d
+}
+
+// delivery is one delivery of a message of the log.
+type delivery struct {
+	jetstream.Msg // only what is used is there
+
+	entry   eventstore.Entry
+	n       uint64
+	verdict chan verdict
+}
+
+type verdict struct {
+	acked bool
+	delay time.Duration // before it comes again
+}
+
+// settled waits until the delivery is acknowledged, or has to come again after a delay.
+func (d *delivery) settled() (acked bool, delay time.Duration) {
+	v := <-d.verdict
+	return v.acked, v.delay
+}
+
+func (d *delivery) answer(v verdict) error {
+	select {
+	case d.verdict <- v:
+		return nil
+	default:
+		panic("a second answer to one delivery")
+	}
+}
+
+func (d *delivery) Subject() string                        { return streams.EventSubject(d.entry.Key, d.entry.Type) }
+func (d *delivery) Headers() nats.Header                   { return d.entry.Header }
+func (d *delivery) Data() []byte                           { return d.entry.Data }
+func (d *delivery) DoubleAck(context.Context) error        { return d.answer(verdict{acked: true}) }
+func (d *delivery) Nak() error                             { return d.answer(verdict{}) }
+func (d *delivery) NakWithDelay(delay time.Duration) error { return d.answer(verdict{delay: delay}) }
+func (d *delivery) InProgress() error                      { return nil }
+
+func (d *delivery) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{
+		NumDelivered: d.n, Timestamp: time.Now(), Sequence: jetstream.SequencePair{Stream: d.entry.Seq},
+	}, nil
+}
+
+// workbench is an engine at work on a log in memory.
+type workbench struct {
+	queue  *queue
+	log    *eventstore.Memory
+	engine *stage.Engine
+	stop   func() // and wait
+}
+
+// setup starts an engine with the provider behind every stage.
+func setup(tb testing.TB, p stage.Provider, change ...func(*stage.Config)) *workbench {
+	tb.Helper()
+	log := eventstore.NewMemory(0)
+	return setupOn(tb, log, log, p, change...)
+}
+
+// setupOn starts an engine that records through a log of the test's own.
+func setupOn(tb testing.TB, memory *eventstore.Memory, log stage.Log, p stage.Provider, change ...func(*stage.Config)) *workbench {
+	tb.Helper()
+	cfg := config(p)
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	w := &workbench{queue: newQueue(), log: memory}
+	engine, stop := start(tb, log, w.queue.consumer, cfg)
+	w.engine = engine
+	w.stop = func() {
+		w.queue.end()
+		stop()
+	}
+	return w
+}
+
+// start runs an engine until stop is called, which waits for its end.
+func start(tb testing.TB, log stage.Log, consumer func(context.Context, string) (jetstream.Consumer, error), cfg stage.Config) (engine *stage.Engine, stop func()) {
+	tb.Helper()
+	engine, err := stage.New(log, consumer, cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Run(ctx) }()
+	return engine, sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			tb.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// submit appends a menu of n dishes and returns its chunks.
+func (w *workbench) submit(tb testing.TB, session menu.SessionID, n int) []eventstore.Entry {
+	tb.Helper()
+	key := menu.Key{Tenant: menu.DefaultTenant, Session: session}
+	if _, err := w.log.AppendMenu(context.Background(), key, 0, submission(tb, key, n)...); err != nil {
+		tb.Fatal(err)
+	}
+	return w.history(tb, session)
+}
+
+func (w *workbench) history(tb testing.TB, session menu.SessionID) []eventstore.Entry {
+	tb.Helper()
+	entries, err := w.log.Load(context.Background(), menu.Key{Tenant: menu.DefaultTenant, Session: session})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return entries
+}
