@@ -24,21 +24,28 @@ const (
 
 // Load returns the whole history of a session in order; it is empty for a session that nobody submitted.
 func (s *JetStream) Load(ctx context.Context, key menu.Key) ([]Entry, error) {
-	return s.load(ctx, streams.SessionFilter(key), 0)
+	return s.load(ctx, streams.SessionFilter(key), 0, 0)
 }
 
 // LoadAfter returns what a session's history holds after a sequence.
 func (s *JetStream) LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]Entry, error) {
-	return s.load(ctx, streams.SessionFilter(key), after)
+	return s.load(ctx, streams.SessionFilter(key), after, 0)
+}
+
+// LoadPage returns the first events, at most limit of them, that a session's history holds after a sequence. Fewer
+// than limit means that there are no more.
+func (s *JetStream) LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]Entry, error) {
+	return s.load(ctx, streams.SessionFilter(key), after, limit)
 }
 
 // LoadLane returns what one lane of a session holds after a sequence.
 func (s *JetStream) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
-	return s.load(ctx, streams.LaneFilter(key, lane), after)
+	return s.load(ctx, streams.LaneFilter(key, lane), after, 0)
 }
 
-// load reads up to the sequence that the leader calls the last one, however far behind the answering replica is.
-func (s *JetStream) load(ctx context.Context, filter string, after uint64) ([]Entry, error) {
+// load reads up to the sequence that the leader calls the last one, however far behind the answering replica is, or up
+// to limit entries (0: no limit).
+func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit int) ([]Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	last, err := s.lastOf(ctx, filter)
@@ -47,8 +54,13 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64) ([]En
 	}
 	var entries []Entry
 	for next := after + 1; next <= last; {
-		n := len(entries)
-		batch, err := jetstreamext.GetBatch(ctx, s.js, streams.EventStream, loadBatch,
+		n, size := len(entries), loadBatch
+		if limit > 0 {
+			if size = min(size, limit-n); size <= 0 {
+				break
+			}
+		}
+		batch, err := jetstreamext.GetBatch(ctx, s.js, streams.EventStream, size,
 			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next))
 		if err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)

@@ -103,6 +103,12 @@ func (m *Memory) LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]E
 	return m.LoadLane(ctx, key, "", after)
 }
 
+// LoadPage is [JetStream.LoadPage].
+func (m *Memory) LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]Entry, error) {
+	entries, err := m.LoadLane(ctx, key, "", after)
+	return entries[:min(limit, len(entries))], err
+}
+
 // LoadLane is [JetStream.LoadLane].
 func (m *Memory) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
 	if err := ctx.Err(); err != nil {

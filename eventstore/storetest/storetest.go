@@ -22,6 +22,7 @@ type Store interface {
 	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
 	Load(ctx context.Context, key menu.Key) ([]eventstore.Entry, error)
 	LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]eventstore.Entry, error)
+	LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]eventstore.Entry, error)
 	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
 	LastOf(ctx context.Context, key menu.Key) (uint64, error)
 	Last(ctx context.Context) (uint64, error)
@@ -48,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"RepeatIsAlreadyCommitted":   repeatIsAlreadyCommitted,
 		"ConflictIsTyped":            conflictIsTyped,
 		"OneOfManyWritersWins":       oneOfManyWritersWins,
+		"PagesAreTheWhole":           pagesAreTheWhole,
 		"ChunksStandTogether":        chunksStandTogether,
 		"LanesAreApart":              lanesAreApart,
 		"WrongLaneIsRefused":         wrongLaneIsRefused,
@@ -248,6 +250,36 @@ func tooLargeIsRefused(t *testing.T, s Store) {
 	_, err := s.AppendMenu(t.Context(), key, 0, Propose(menutest.Submitted(items))...)
 	if !errors.Is(err, eventstore.ErrTooLarge) {
 		t.Fatalf("err = %v, want ErrTooLarge", err)
+	}
+}
+
+func pagesAreTheWhole(t *testing.T, s Store) {
+	key := menutest.Key("s1")
+	mustAppendMenu(t, s, key, 0, submission("d", 1))
+	for i := range 10 {
+		for _, k := range []menu.Key{key, menutest.Key("s2")} {
+			e := Propose(menu.StageAttemptFailed{Stage: menu.Task6, IDs: []menu.DishID{"d-0"}, Attempt: i})
+			if _, err := s.Append(t.Context(), k, e...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var got, want []uint64
+	for _, e := range mustLoad(t, s, key) {
+		want = append(want, e.Seq)
+	}
+	for after, page := uint64(0), 4; page == 4; {
+		entries, err := s.LoadPage(t.Context(), key, after, 4)
+		if err != nil || len(entries) > 4 {
+			t.Fatalf("LoadPage = %d entries, %v; want at most 4", len(entries), err)
+		}
+		for _, e := range entries {
+			got, after = append(got, e.Seq), e.Seq
+		}
+		page = len(entries)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("pages hold %v, want %v", got, want)
 	}
 }
 
