@@ -1,0 +1,67 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/gofiber/fiber/v2/utils"
+
+	"kondate/domain/menu"
+)
+
+// API answers the HTTP requests that are neither a live stream nor the web page. It is safe for concurrent use.
+type API struct{ cfg Config }
+
+// New returns the API over its parts, or what is wrong with the settings.
+func New(cfg Config) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &API{cfg: cfg.withDefaults()}, nil
+}
+
+// Routes adds the API's routes. Register it before other routes: its first step turns a panic of any later handler
+// into a 500. The app's ErrorHandler has to be [ErrorHandler] and its BodyLimit [MaxBodyBytes].
+func (a *API) Routes(router fiber.Router) {
+	router.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.panicked}))
+
+	router.Get("/healthz", a.healthz)
+	router.Get("/readyz", a.readyz)
+
+	router.Post("/v1/sessions", a.submit)
+	router.Get("/v1/sessions/:id", a.session)
+	router.Get("/v1/sessions/:id/menus", a.menus)
+	router.Get("/v1/menus/:id", a.menu)
+	router.Post("/v1/menus/:id/stages/:stage/retry", a.retry)
+}
+
+func (a *API) panicked(c *fiber.Ctx, value any) {
+	a.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "request handler panicked",
+		slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+}
+
+// deadline returns the context of a request's work. Fiber's own context ends with the server and not with the request,
+// and nothing tells a handler that its client has left: the deadline is what bounds the work.
+func (a *API) deadline(c *fiber.Ctx) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.UserContext(), a.cfg.RequestTimeout)
+}
+
+// sessionKey reads the session's id from the path. The copy is needed: Fiber uses the request's memory again.
+func (a *API) sessionKey(c *fiber.Ctx) (menu.Key, error) {
+	id, err := menu.ParseSessionID(utils.CopyString(c.Params("id")))
+	if err != nil {
+		return menu.Key{}, badParameter("id", err.Error())
+	}
+	return menu.Key{Tenant: a.cfg.Tenant(c), Session: id}, nil
+}
+
+func dishID(c *fiber.Ctx) (menu.DishID, error) {
+	id, err := menu.ParseDishID(utils.CopyString(c.Params("id")))
+	if err != nil {
+		return "", badParameter("id", err.Error())
+	}
+	return id, nil
+}

@@ -1,0 +1,109 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/projections"
+)
+
+// MaxBodyBytes is the size of the largest request body. It has to be the BodyLimit of the Fiber app too, which refuses
+// a longer body before it is read.
+const MaxBodyBytes = 8 << 20
+
+const (
+	defaultRequestTimeout = 10 * time.Second
+	defaultWaitTimeout    = 5 * time.Second
+)
+
+// Log is what the API needs of the event log.
+type Log interface {
+	// AppendMenu records a session's menu events if the lane is still at expected.
+	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
+	// Append records events of a stage's lane.
+	Append(ctx context.Context, key menu.Key, events ...eventstore.Proposed) (eventstore.Receipt, error)
+	// Load returns a session's history.
+	Load(ctx context.Context, key menu.Key) ([]eventstore.Entry, error)
+	// LoadLane returns what one lane holds after a sequence.
+	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
+	// LastOf returns the sequence of a session's newest event, 0 if there is none.
+	LastOf(ctx context.Context, key menu.Key) (uint64, error)
+}
+
+// Rows is what the API needs of the read models. A session or dish that has no row is [projections.ErrNotFound].
+type Rows interface {
+	Session(ctx context.Context, key menu.Key) (projections.SessionRow, error)
+	// Menus returns a session's rows by position, and the sequence that they reflect.
+	Menus(ctx context.Context, key menu.Key) ([]projections.MenuRow, uint64, error)
+	Menu(ctx context.Context, tenant menu.Tenant, id menu.DishID) (projections.MenuRow, error)
+	// WaitFor returns when the rows reflect seq, or with ctx's error.
+	WaitFor(ctx context.Context, seq uint64) error
+}
+
+// Reservations keeps dish ids unique within a tenant. Ids that another session holds are a [*projections.TakenError].
+type Reservations interface {
+	Reserve(ctx context.Context, key menu.Key, ids []menu.DishID) error
+}
+
+// Check is one part that has to work before the process takes requests.
+type Check struct {
+	Name  string                          // "log", "postgres"
+	Ready func(ctx context.Context) error // nil: ready; else why not
+}
+
+// Config holds what the API works with. All fields without a default are required.
+type Config struct {
+	Log            Log
+	Rows           Rows
+	Reservations   Reservations
+	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
+	Checks         []Check                      // of /readyz; may be empty
+	BatchSize      int                          // dishes in one menu.submitted event at most
+	RequestTimeout time.Duration                // a request's deadline; default 10 s
+	WaitTimeout    time.Duration                // how long a read waits for the projection; default 5 s
+	Now            func() time.Time             // the clock of recorded events
+	Logger         *slog.Logger
+}
+
+// Validate names every setting that is missing or wrong.
+func (c Config) Validate() error {
+	var errs []error
+	require := func(ok bool, name string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("httpapi: Config.%s is missing", name))
+		}
+	}
+	require(c.Log != nil, "Log")
+	require(c.Rows != nil, "Rows")
+	require(c.Reservations != nil, "Reservations")
+	require(c.Tenant != nil, "Tenant")
+	require(c.Now != nil, "Now")
+	require(c.Logger != nil, "Logger")
+	for i, check := range c.Checks {
+		require(check.Name != "" && check.Ready != nil, fmt.Sprintf("Checks[%d]", i))
+	}
+	if c.BatchSize < 1 {
+		errs = append(errs, fmt.Errorf("httpapi: Config.BatchSize is %d, want at least 1", c.BatchSize))
+	}
+	if c.RequestTimeout < 0 || c.WaitTimeout < 0 {
+		errs = append(errs, errors.New("httpapi: Config.RequestTimeout and WaitTimeout must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = defaultRequestTimeout
+	}
+	if c.WaitTimeout == 0 {
+		c.WaitTimeout = defaultWaitTimeout
+	}
+	return c
+}

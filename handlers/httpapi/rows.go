@@ -1,0 +1,143 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+
+	"kondate/domain/menu"
+	"kondate/projections"
+)
+
+// rows is the body of GET /v1/sessions/{id}/menus.
+type rows struct {
+	Menus []projections.MenuRow `json:"menus"`
+	Seq   uint64                `json:"seq"` // the rows are as the log was here
+}
+
+// session answers GET /v1/sessions/{id}.
+func (a *API) session(c *fiber.Ctx) error {
+	key, err := a.sessionKey(c)
+	if err != nil {
+		return err
+	}
+	var row projections.SessionRow
+	err = a.read(c, &key, func(ctx context.Context) (err error) {
+		row, err = a.cfg.Rows.Session(ctx, key)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return fresh(c, row.LastSeq, row)
+}
+
+// menus answers GET /v1/sessions/{id}/menus.
+func (a *API) menus(c *fiber.Ctx) error {
+	key, err := a.sessionKey(c)
+	if err != nil {
+		return err
+	}
+	var answer rows
+	err = a.read(c, &key, func(ctx context.Context) (err error) {
+		answer.Menus, answer.Seq, err = a.cfg.Rows.Menus(ctx, key)
+		if err == nil && len(answer.Menus) == 0 {
+			return projections.ErrNotFound // a submitted menu has at least one dish
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var newest uint64
+	for _, row := range answer.Menus {
+		newest = max(newest, row.LastSeq)
+	}
+	return fresh(c, newest, answer)
+}
+
+// menu answers GET /v1/menus/{id}.
+func (a *API) menu(c *fiber.Ctx) error {
+	id, err := dishID(c)
+	if err != nil {
+		return err
+	}
+	tenant := a.cfg.Tenant(c)
+	var row projections.MenuRow
+	err = a.read(c, nil, func(ctx context.Context) (err error) {
+		row, err = a.cfg.Rows.Menu(ctx, tenant, id)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return fresh(c, row.LastSeq, row)
+}
+
+// read runs a query of the rows, after they have reached min_seq if the request has one. A session that has no row yet
+// though the log knows it was submitted a moment ago: its reader waits for the projection instead of being told 404.
+func (a *API) read(c *fiber.Ctx, key *menu.Key, query func(context.Context) error) error {
+	ctx, cancel := a.deadline(c)
+	defer cancel()
+	if raw := c.Query("min_seq"); raw != "" {
+		seq, err := strconv.ParseUint(raw, 10, 64)
+		if err != nil {
+			return badParameter("min_seq", "is not a sequence number")
+		}
+		if err := a.waitFor(ctx, seq); err != nil {
+			return err
+		}
+	}
+	err := query(ctx)
+	if errors.Is(err, projections.ErrNotFound) && key != nil {
+		seq, lastErr := a.cfg.Log.LastOf(ctx, *key)
+		if lastErr != nil {
+			return unavailable("the event log", lastErr)
+		}
+		if seq == 0 {
+			return notFound("session " + string(key.Session))
+		}
+		if err := a.waitFor(ctx, seq); err != nil {
+			return err
+		}
+		err = query(ctx)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, projections.ErrNotFound):
+		return notFound("row under this id")
+	}
+	return unavailable("the database of rows", err)
+}
+
+// waitFor returns when the rows reflect seq.
+func (a *API) waitFor(ctx context.Context, seq uint64) error {
+	wait, cancel := context.WithTimeout(ctx, a.cfg.WaitTimeout)
+	defer cancel()
+	err := a.cfg.Rows.WaitFor(wait, seq)
+	switch {
+	case err == nil:
+		return nil
+	case wait.Err() != nil:
+		p := newProblem(http.StatusGatewayTimeout, "rows-behind", "The rows are behind the log", fmt.Sprintf("the rows have not reached event %d yet: try again", seq))
+		p.cause, p.retry = err, true
+		return p
+	}
+	return unavailable("the database of rows", err)
+}
+
+// fresh sends a body, or 304 to a client that has it. The tag is weak: it says which event the rows go back to, not
+// which bytes the answer has.
+func fresh(c *fiber.Ctx, seq uint64, body any) error {
+	c.Set(fiber.HeaderETag, `W/"`+strconv.FormatUint(seq, 10)+`"`)
+	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	if c.Fresh() {
+		return c.SendStatus(http.StatusNotModified)
+	}
+	return c.JSON(body)
+}
