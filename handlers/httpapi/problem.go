@@ -148,6 +148,9 @@ func ErrorHandler(logger *slog.Logger) fiber.ErrorHandler {
 			logger.LogAttrs(c.UserContext(), slog.LevelError, "request failed",
 				slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Int("status", p.Status), slog.Any("error", err))
 		}
+		if p.Status == http.StatusRequestEntityTooLarge {
+			linger(c)
+		}
 		if p.retry {
 			c.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
 		}

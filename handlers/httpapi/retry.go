@@ -47,7 +47,10 @@ func (a *API) retry(c *fiber.Ctx) error {
 		if e.Event == nil {
 			continue
 		}
-		session, correlation = menu.Evolve(session, e.Recorded), e.Correlation
+		session = menu.Evolve(session, e.Recorded)
+		if correlation == "" {
+			correlation = e.Correlation // the submission's, which starts the chain
+		}
 	}
 	events, err := menu.Retry(session, stage, []menu.DishID{id}, retriedBy)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -132,12 +133,16 @@ func (a *API) waitFor(ctx context.Context, seq uint64) error {
 }
 
 // fresh sends a body, or 304 to a client that has it. The tag is weak: it says which event the rows go back to, not
-// which bytes the answer has.
+// which bytes the answer has. (Fiber's Fresh is not used: it calls an answer without Last-Modified fresh whenever the
+// request has If-Modified-Since.)
 func fresh(c *fiber.Ctx, seq uint64, body any) error {
-	c.Set(fiber.HeaderETag, `W/"`+strconv.FormatUint(seq, 10)+`"`)
+	tag := strconv.Quote(strconv.FormatUint(seq, 10))
+	c.Set(fiber.HeaderETag, "W/"+tag)
 	c.Set(fiber.HeaderCacheControl, "private, no-cache")
-	if c.Fresh() {
-		return c.SendStatus(http.StatusNotModified)
+	for held := range strings.SplitSeq(c.Get(fiber.HeaderIfNoneMatch), ",") {
+		if held = strings.TrimSpace(held); held == "*" || strings.TrimPrefix(held, "W/") == tag {
+			return c.SendStatus(http.StatusNotModified)
+		}
 	}
 	return c.JSON(body)
 }

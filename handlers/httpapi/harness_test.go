@@ -1,0 +1,302 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"go.uber.org/goleak"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/httpapi"
+	"kondate/projections"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(
+		m,
+		// Two goroutines of fasthttp sleep on for seconds after a server's end.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+	)
+}
+
+// harness is an API over a log in memory.
+type harness struct {
+	log      *brokenLog
+	rows     *foldedRows
+	reserved *reservations
+	checks   []httpapi.Check
+	logged   *lockedBuffer
+	app      *fiber.App
+}
+
+func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
+	tb.Helper()
+	memory := eventstore.NewMemory(1 << 20)
+	h := &harness{
+		log: &brokenLog{Memory: memory}, rows: &foldedRows{log: memory},
+		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &lockedBuffer{},
+	}
+	logger := slog.New(slog.NewTextHandler(h.logged, nil))
+	cfg := httpapi.Config{
+		Log: h.log, Rows: h.rows, Reservations: h.reserved,
+		Tenant:    func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
+		BatchSize: 100, Now: time.Now, Logger: logger,
+	}
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	api, err := httpapi.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.app = fiber.New(fiber.Config{
+		ErrorHandler: httpapi.ErrorHandler(logger), BodyLimit: httpapi.MaxBodyBytes,
+		DisableStartupMessage: true, CaseSensitive: true,
+	})
+	api.Routes(h.app)
+	return h
+}
+
+// answer is a response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+type problem struct {
+	Type   string            `json:"type"`
+	Title  string            `json:"title"`
+	Status int               `json:"status"`
+	Detail string            `json:"detail"`
+	Errors []menu.FieldError `json:"errors"`
+}
+
+type accepted struct {
+	SessionID menu.SessionID `json:"session_id"`
+	StreamURL string         `json:"stream_url"`
+	Seq       uint64         `json:"seq"`
+	Items     []struct {
+		ID       menu.DishID `json:"menu_id"`
+		Position int         `json:"position"`
+	} `json:"items"`
+}
+
+func (a answer) into(tb testing.TB, v any) {
+	tb.Helper()
+	if err := json.Unmarshal(a.body, v); err != nil {
+		tb.Fatalf("body %q: %v", a.body, err)
+	}
+}
+
+func (a answer) accepted(tb testing.TB) (got accepted) {
+	tb.Helper()
+	if a.status != http.StatusAccepted {
+		tb.Fatalf("status %d: %.500s", a.status, a.body)
+	}
+	a.into(tb, &got)
+	return got
+}
+
+// problem checks that the answer is a problem document with this status.
+func (a answer) problem(tb testing.TB, status int) (got problem) {
+	tb.Helper()
+	if a.status != status {
+		tb.Fatalf("status %d, want %d: %.500s", a.status, status, a.body)
+	}
+	if media := a.header.Get("Content-Type"); media != "application/problem+json" {
+		tb.Fatalf("status %d has Content-Type %q: %.500s", a.status, media, a.body)
+	}
+	a.into(tb, &got)
+	if got.Status != status || got.Type == "" || got.Title == "" || (got.Detail == "" && len(got.Errors) == 0) {
+		tb.Fatalf("problem document is incomplete: %s", a.body)
+	}
+	return got
+}
+
+// request is one call of the API; header is "name: value" pairs.
+func newRequest(method, target string, body []byte, header ...string) *http.Request {
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	req := httptest.NewRequest(method, target, reader)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		if value == "" {
+			req.Header.Del(name)
+			continue
+		}
+		req.Header.Set(name, value)
+	}
+	return req
+}
+
+func (h *harness) do(tb testing.TB, req *http.Request) answer {
+	tb.Helper()
+	res, err := h.app.Test(req, -1)
+	if err != nil {
+		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
+	}
+	return read(tb, res)
+}
+
+func read(tb testing.TB, res *http.Response) answer {
+	tb.Helper()
+	defer func() {
+		if err := res.Body.Close(); err != nil {
+			tb.Error(err)
+		}
+	}()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return answer{res.StatusCode, res.Header, body}
+}
+
+func (h *harness) post(tb testing.TB, body string, header ...string) answer {
+	tb.Helper()
+	return h.do(tb, newRequest(http.MethodPost, "/v1/sessions", []byte(body), header...))
+}
+
+func (h *harness) get(tb testing.TB, target string, header ...string) answer {
+	tb.Helper()
+	return h.do(tb, newRequest(http.MethodGet, target, nil, header...))
+}
+
+// listen serves the API on a real socket.
+func (h *harness) listen(tb testing.TB) (address string) {
+	tb.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- h.app.Listener(httpapi.Linger(listener)) }()
+	tb.Cleanup(func() {
+		if err := h.app.ShutdownWithTimeout(5 * time.Second); err != nil {
+			tb.Error(err)
+		}
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	})
+	return listener.Addr().String()
+}
+
+// send sends a request over a connection of its own.
+func send(tb testing.TB, address string, req *http.Request) answer {
+	tb.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	req.RequestURI, req.URL.Scheme, req.URL.Host = "", "http", address
+	res, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
+	}
+	return read(tb, res)
+}
+
+// submitted returns the dishes that the log holds of a session, in order.
+func (h *harness) submitted(tb testing.TB, id menu.SessionID) (session menu.Session, items []menu.Item) {
+	tb.Helper()
+	entries, err := h.log.Memory.LoadLane(tb.Context(), menu.Key{Tenant: menu.DefaultTenant, Session: id}, menu.LaneMenu, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Err != nil {
+			tb.Fatal(e.Err)
+		}
+		session = menu.Evolve(session, e.Recorded)
+		if s, ok := e.Event.(menu.Submitted); ok {
+			items = append(items, s.Items...)
+		}
+	}
+	return session, items
+}
+
+// brokenLog is a log that fails when told to.
+type brokenLog struct {
+	*eventstore.Memory
+
+	appendErr error
+	loadErr   error
+}
+
+func (l *brokenLog) AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error) {
+	if l.appendErr != nil {
+		return eventstore.Receipt{}, l.appendErr
+	}
+	return l.Memory.AppendMenu(ctx, key, expected, events...)
+}
+
+func (l *brokenLog) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error) {
+	if l.loadErr != nil {
+		return nil, l.loadErr
+	}
+	return l.Memory.LoadLane(ctx, key, lane, after)
+}
+
+// reservations keeps ids as the table menu_ids does.
+type reservations struct {
+	err error
+
+	mu     sync.Mutex // guards holder
+	holder map[menu.DishID]menu.Key
+}
+
+func (r *reservations) Reserve(_ context.Context, key menu.Key, ids []menu.DishID) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var taken []menu.DishID
+	for _, id := range ids {
+		if holder, held := r.holder[id]; held && holder != key {
+			taken = append(taken, id)
+		}
+	}
+	if len(taken) > 0 {
+		return &projections.TakenError{IDs: taken}
+	}
+	for _, id := range ids {
+		r.holder[id] = key
+	}
+	return nil
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

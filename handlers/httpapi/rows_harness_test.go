@@ -1,0 +1,103 @@
+package httpapi_test
+
+import (
+	"context"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/projections"
+)
+
+// foldedRows answers with rows folded from the log up to a sequence, as a projection that is behind does.
+type foldedRows struct {
+	log    *eventstore.Memory
+	err    error
+	behind chan struct{} // nil: always up to date; else nothing is folded before it is closed
+}
+
+func (r *foldedRows) fold(ctx context.Context, key menu.Key) (menu.Session, error) {
+	if r.err != nil {
+		return menu.Session{}, r.err
+	}
+	if r.behind != nil {
+		select {
+		case <-r.behind:
+		default:
+			return menu.Session{}, projections.ErrNotFound
+		}
+	}
+	entries, err := r.log.Load(ctx, key)
+	if err != nil {
+		return menu.Session{}, err
+	}
+	if len(entries) == 0 {
+		return menu.Session{}, projections.ErrNotFound
+	}
+	var s menu.Session
+	for _, e := range entries {
+		s = menu.Evolve(s, e.Recorded)
+	}
+	return s, nil
+}
+
+func (r *foldedRows) Session(ctx context.Context, key menu.Key) (projections.SessionRow, error) {
+	s, err := r.fold(ctx, key)
+	return projections.SessionRow{SessionID: key.Session, LastSeq: s.LastSeq}, err
+}
+
+func (r *foldedRows) Menus(ctx context.Context, key menu.Key) ([]projections.MenuRow, uint64, error) {
+	s, err := r.fold(ctx, key)
+	rows := make([]projections.MenuRow, len(s.Dishes))
+	for _, d := range s.Dishes {
+		rows[d.Position] = projections.MenuRow{ID: d.ID, SessionID: key.Session, LastSeq: d.LastSeq}
+	}
+	return rows, s.LastSeq, err
+}
+
+func (r *foldedRows) Menu(ctx context.Context, tenant menu.Tenant, id menu.DishID) (projections.MenuRow, error) {
+	if r.err != nil {
+		return projections.MenuRow{}, r.err
+	}
+	last, err := r.log.Last(ctx)
+	if err != nil {
+		return projections.MenuRow{}, err
+	}
+	found, missing := projections.MenuRow{}, projections.ErrNotFound
+	stop := context.Canceled
+	if last > 0 {
+		_ = r.log.Follow(ctx, 0, func(_ context.Context, page []eventstore.Entry) error {
+			for _, e := range page {
+				if s, ok := e.Event.(menu.Submitted); ok && e.Key.Tenant == tenant {
+					for _, item := range s.Items {
+						if item.ID == id {
+							found, missing = projections.MenuRow{ID: id, SessionID: e.Key.Session, LastSeq: e.Seq}, nil
+						}
+					}
+				}
+			}
+			if page[len(page)-1].Seq >= last {
+				return stop
+			}
+			return nil
+		})
+	}
+	return found, missing
+}
+
+func (r *foldedRows) WaitFor(ctx context.Context, seq uint64) error {
+	if r.err != nil {
+		return r.err
+	}
+	if r.behind != nil {
+		select {
+		case <-r.behind:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if last, err := r.log.Last(ctx); err != nil || last >= seq {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
