@@ -1,0 +1,262 @@
+package cuisine
+
+import (
+	"slices"
+	"strings"
+)
+
+// TranslationData is the answer of stage "translation".
+type TranslationData struct {
+	Translation         string   `json:"translation"`
+	CategoryTranslation *string  `json:"category_translation"`
+	KeepTerm            *string  `json:"keep_term"`
+	Literal             *string  `json:"literal"`
+	Alternatives        []string `json:"alternatives"`
+	SourceLanguage      string   `json:"source_language"`
+	TargetLanguage      string   `json:"target_language"`
+}
+
+// DescriptionData is the answer of stage "description".
+type DescriptionData struct {
+	Description string  `json:"description"`
+	Serving     string  `json:"serving"`
+	Raw         string  `json:"raw"`
+	HowToEat    *string `json:"how_to_eat"`
+	Region      *string `json:"region"`
+}
+
+func pointer(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Translation answers with a line fit to print on a menu.
+func (r Reading) Translation() Answer {
+	d := TranslationData{
+		Translation: r.printedName(), Alternatives: []string{},
+		SourceLanguage: language(r.q.SourceLanguage, r.source), TargetLanguage: language(r.q.TargetLanguage, r.target),
+	}
+	a := r.answer(nil)
+	switch {
+	case r.source == r.target:
+		d.CategoryTranslation = pointer(cut(clean(r.q.Category), maxTranslation))
+		if !r.notDish && r.basis != BasisNone {
+			a.Status, a.Confidence = StatusOK, 1
+		}
+	case r.target != "en" && r.target != "ja":
+		a.Status, a.Confidence = StatusUnknown, 0
+		a.Warnings = append(a.Warnings, "The offline knowledge has no words in the language "+cut(clean(r.target), 20)+"; the printed name is kept.")
+	default:
+		d.CategoryTranslation = pointer(r.categoryLine())
+		r.translate(&d, &a)
+	}
+	a.Data = d
+	return a
+}
+
+func (r Reading) translate(d *TranslationData, a *Answer) {
+	line := upperFirst(r.lineEN)
+	if r.target == "ja" {
+		line = r.lineJA
+	}
+	switch {
+	case line == "" && r.basis == BasisCategory:
+		if plain, _ := romanise(r.kana); plain != "" && r.target == "en" && r.family.Bare != "" {
+			d.Translation = cut(upperFirst(plain)+" ("+r.family.Bare+")", maxTranslation)
+		}
+		return
+	case line == "":
+		return
+	case r.basis == BasisNone || r.basis == BasisCategory: // an opaque name: the words are known, the contents are not
+		a.Status, a.Basis, a.Confidence = StatusPartial, BasisComposed, 0.5
+	}
+	if r.target == "en" && r.dish != nil {
+		d.Literal = pointer(r.dish.Literal)
+		if term := r.keepTerm(); term != "" {
+			d.KeepTerm = &term
+			if long := line + " (" + term + ")"; len([]rune(long)) <= maxTranslation && !strings.Contains(strings.ToLower(line), strings.ToLower(term)) {
+				line = long
+			}
+		}
+	}
+	var sizes []string
+	for _, s := range r.sizes {
+		if s != "" && !slices.Contains(sizes, s) && r.target == "en" {
+			sizes = append(sizes, s)
+		}
+	}
+	if long := line + " (" + strings.Join(sizes, ", ") + ")"; len(sizes) > 0 && len([]rune(long)) <= maxTranslation {
+		line = long
+	}
+	if short, _, ok := strings.Cut(line, " with "); ok && len([]rune(line)) > maxTranslation && len([]rune(short)) <= maxTranslation {
+		line = short
+	}
+	d.Translation = cut(line, maxTranslation)
+}
+
+func (r Reading) keepTerm() string {
+	switch r.dish.Term {
+	case "=":
+		plain, _ := romanise(r.dish.kana)
+		return plain
+	default:
+		return r.dish.Term
+	}
+}
+
+func language(tag, base string) string {
+	if t := clean(tag); t != "" {
+		return cut(t, 35)
+	}
+	return base
+}
+
+// printedName is the source's own name, short enough for a menu line.
+func (r Reading) printedName() string { return cut(r.printed, maxTranslation) }
+
+// categoryLine translates the heading, or returns "" where a word is unknown.
+func (r Reading) categoryLine() string {
+	main, _ := brackets(simplify(clean(r.q.Category)))
+	pick := func(t *term) string { return r.say(t.English, t.ja) }
+	if t := r.k.categories[lookupKey(string(main))]; t != nil {
+		return pick(t)
+	}
+	var out []string
+	for part := range strings.FieldsFuncSeq(string(main), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
+		key := lookupKey(part)
+		if t := r.k.categories[key]; t != nil {
+			out = append(out, pick(t))
+			continue
+		}
+		c := &composer{latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps([]rune(part))}
+		c.add(r.k.segment([]rune(part), r.families, r.source))
+		c.finish()
+		if s := line(c, r.textLang); len(c.unknown) == 0 && s != "" {
+			out = append(out, s)
+		} else if key != "" {
+			return ""
+		}
+	}
+	for i, s := range out {
+		if i > 0 && r.textLang == "en" {
+			out[i] = strings.ToLower(s[:1]) + s[1:]
+		}
+	}
+	if r.textLang == "ja" {
+		return cut(strings.Join(out, "・"), maxTranslation)
+	}
+	return cut(upperFirst(joinWords(out, "and")), maxTranslation)
+}
+
+// Description says in a few words what the dish is.
+func (r Reading) Description() Answer {
+	d := DescriptionData{Serving: "unknown", Raw: "unknown"}
+	a := r.answer(nil)
+	switch {
+	case r.notDish:
+		d.Description = r.say("This line is not a dish.", "料理の名前ではありません。")
+	case r.basis == BasisNone, r.dish != nil && r.dish.Desc == "" && len(r.uses) == 0:
+		d.Description = r.say("What this dish contains is not known here. Please ask the staff.", "この料理の内容は分かりません。お店の人に聞いてください。")
+	case r.basis == BasisCategory:
+		d.Description = r.say("Listed under ", "「") + r.say(r.family.English, r.family.ja) + r.say("; what exactly it contains is not known here. Please ask the staff.", "」の一品。詳しい内容は分かりません。お店の人に聞いてください。")
+		d.Serving = or(r.family.Serving, "unknown")
+	default:
+		d.Description = cut(r.describe(), maxDescription)
+		d.Serving, d.Raw = r.serving(), r.rawness()
+		if r.dish != nil && r.textLang == "en" {
+			d.HowToEat, d.Region = pointer(r.dish.How), pointer(r.dish.Region)
+		}
+	}
+	r.warnLanguage(&a)
+	a.Data = d
+	return a
+}
+
+func (r Reading) warnLanguage(a *Answer) {
+	if r.target != "en" && r.target != "ja" {
+		if a.Status == StatusOK {
+			a.Status = StatusPartial
+		}
+		a.Warnings = append(a.Warnings, "No text in the language "+cut(clean(r.target), 20)+" is kept offline; this is English.")
+	}
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+func (r Reading) describe() string {
+	if r.dish != nil {
+		if s := r.say(r.dish.Desc, r.dish.DescJa); s != "" {
+			return s
+		}
+	}
+	var shown, hidden []string
+	for _, u := range r.uses {
+		switch {
+		case u.role == "main" || u.role == "secondary":
+			shown = append(shown, r.name(u.term))
+		case u.cert > possible:
+			hidden = append(hidden, r.name(u.term))
+		}
+	}
+	shown, hidden = shown[:min(len(shown), 6)], hidden[:min(len(hidden), 5)]
+	if r.textLang == "ja" {
+		s := or(r.lineJA, r.printedName()) + "。"
+		if len(shown) > 0 {
+			s += "主な材料は" + strings.Join(shown, "、") + "。"
+		}
+		if len(hidden) > 0 {
+			s += "ふつう" + strings.Join(hidden, "、") + "も使います。"
+		}
+		return s
+	}
+	s := upperFirst(r.lineEN)
+	if len(shown) > 0 {
+		s += ": made with " + joinWords(shown, "and")
+	}
+	s += "."
+	if len(hidden) > 0 {
+		s += " Usually also " + joinWords(hidden, "and") + "."
+	}
+	return s
+}
+
+func (r Reading) serving() string {
+	for _, t := range []*term{r.dish, r.last, r.family} {
+		if t != nil && t.Serving != "" {
+			return t.Serving
+		}
+	}
+	return "unknown"
+}
+
+func (r Reading) rawness() string {
+	if r.dish != nil && r.dish.Raw != "" {
+		return map[string]string{"raw": "raw", "part": "partly_raw", "cooked": "cooked"}[r.dish.Raw]
+	}
+	raw, animals := 0, 0
+	for _, u := range r.uses {
+		if u.term.animal() != "" && (u.role == "main" || u.role == "secondary") {
+			animals++
+		}
+		if u.raw {
+			raw++
+		}
+	}
+	switch {
+	case raw > 0 && raw >= animals:
+		return "raw"
+	case raw > 0:
+		return "partly_raw"
+	case len(r.methods) > 0:
+		return "cooked"
+	default:
+		return "unknown"
+	}
+}

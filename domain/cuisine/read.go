@@ -1,0 +1,419 @@
+package cuisine
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Query is one printed menu item. The texts are raw, as printed; empty means
+// not printed. Languages are tags such as "ja" or "en-GB".
+type Query struct{ Name, Category, Price, SourceLanguage, TargetLanguage string }
+
+// Basis says what an answer rests on.
+type Basis string
+
+// The bases, from the firmest to none.
+const (
+	BasisExact    Basis = "exact"    // a dish of the tables
+	BasisComposed Basis = "composed" // known parts put together
+	BasisCategory Basis = "category" // only the menu's heading
+	BasisNone     Basis = "none"
+)
+
+// Reading is the one resolution of a menu item from which all eight answers
+// are drawn. It is a value and safe to share.
+type Reading struct {
+	k        *Knowledge
+	q        Query
+	printed  string // cleaned for display
+	source   string // base language
+	target   string
+	textLang string // language of the texts: the target, or English where it is not supported
+
+	basis    Basis
+	partial  bool // something of the name was not understood
+	notDish  bool
+	dish     *term // the one dish it is, when nothing but decoration stands beside it
+	last     *term // the head or dish that gives the whole its character
+	family   *term
+	families []*term
+
+	lineEN, lineJA string // menu line without count
+	sizes          []string
+	uses           []use
+	methods        []string
+	kana           string // reading with word marks; empty when not known
+	kanaKB         bool   // the reading stands in the tables as a whole
+	claims         []string
+	negated        map[string]bool
+	negLeafs       map[string]bool
+	unknown        []string
+	choice         bool
+	opaque         bool
+}
+
+// Read resolves a printed item. It accepts any input: what it cannot resolve
+// comes back as an unknown reading, never as an error.
+func (k *Knowledge) Read(q Query) Reading {
+	r := Reading{k: k, q: q, printed: clean(q.Name), source: baseLanguage(q.SourceLanguage, "ja"), target: baseLanguage(q.TargetLanguage, "en"), basis: BasisNone}
+	if r.textLang = r.target; r.textLang != "ja" {
+		r.textLang = "en"
+	}
+	r.families = k.familiesOf(q.Category)
+	if len(r.families) > 0 {
+		r.family = r.families[0]
+	}
+	text := simplify(r.printed)
+	if k.noDish(text) {
+		r.notDish = true
+		return r
+	}
+	main, extras := brackets(text)
+	c := &composer{
+		latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(main),
+	}
+	tokens := k.tokenise(main, r.families, r.source)
+	c.add(tokens)
+	c.finish()
+	r.dish = soleDish(tokens)
+	k.addExtras(c, extras, &r)
+	if r.category(c); k.accepts(tokens, c) {
+		r.fill(c, tokens)
+	} else if r.opaque = c.opaque; r.family != nil {
+		r.basis, r.partial, r.unknown, r.claims = BasisCategory, true, []string{r.printed}, c.claims
+		r.uses = slices.Clone(r.family.parts)
+		if h := k.heads[r.family.HeadID]; h != nil {
+			r.uses = append(r.uses, h.parts...)
+		}
+		if c.opaque {
+			r.lineEN, r.lineJA = line(c, "en"), line(c, "ja")
+		}
+	} else {
+		r.claims = c.claims
+		if c.opaque && len(c.unknown) == 0 {
+			r.lineEN, r.lineJA = line(c, "en"), line(c, "ja")
+		}
+	}
+	if r.kana == "" {
+		r.kana, r.kanaKB = spell(tokens)
+	}
+	return r
+}
+
+func baseLanguage(tag, fallback string) string {
+	tag, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
+	if tag == "" {
+		return fallback
+	}
+	return tag
+}
+
+// noDish tells lines that are no food: prices, separators, service notes.
+func (k *Knowledge) noDish(text []rune) bool {
+	letters := false
+	for _, r := range text {
+		letters = letters || (unicode.IsLetter(r) && r != 'ー')
+	}
+	folded := string(foldKana(text))
+	if !letters || strings.HasPrefix(folded, "※") {
+		return true
+	}
+	return slices.ContainsFunc(k.services, func(s string) bool { return strings.Contains(folded, s) })
+}
+
+// brackets takes the bracketed parts out of a name. Quoting brackets only
+// open up; the others hold details, decoration or claims.
+func brackets(text []rune) (main []rune, extras [][]rune) {
+	depth, start := 0, 0
+	for i, r := range text {
+		switch {
+		case strings.ContainsRune("「」『』《》〈〉\"", r):
+			if depth == 0 {
+				main = append(main, ' ')
+			}
+		case strings.ContainsRune("([【〔{", r):
+			if depth == 0 {
+				start = i + 1
+				main = append(main, ' ')
+			}
+			depth++
+		case strings.ContainsRune(")]】〕}", r):
+			if depth == 1 {
+				extras = append(extras, text[start:i])
+			}
+			depth = max(depth-1, 0)
+		case depth == 0:
+			main = append(main, r)
+		}
+	}
+	if depth > 0 { // never closed: the rest counts as a detail
+		extras = append(extras, text[start:])
+	}
+	return main, extras
+}
+
+// tokenise finds the whole name as one word, else splits it.
+func (k *Knowledge) tokenise(text []rune, families []*term, lang string) []token {
+	key := lookupKey(string(text))
+	if key != "" {
+		if w := k.lookup([]rune(key), families, lang); w.term != nil && w.kind != kindModifier {
+			return alone([]token{{start: 0, end: len(text), term: w.term, dish: w.dish, read: w.read, text: string(text)}})
+		}
+	}
+	return alone(k.segment(text, families, lang))
+}
+
+// alone makes a word the dish it names when no other food stands beside it:
+// "ramen" is a dish in "ramen (large)" and a head in "miso butter ramen".
+func alone(tokens []token) []token {
+	food := -1
+	for i, t := range tokens {
+		if t.gap || t.count != "" || (t.term != nil && t.term.kind == kindModifier) {
+			continue
+		}
+		if food >= 0 || t.term == nil {
+			return tokens
+		}
+		food = i
+	}
+	if food >= 0 && tokens[food].dish != nil {
+		tokens[food].term = tokens[food].dish
+	}
+	return tokens
+}
+
+// soleDish returns the dish when only decoration stands beside it.
+func soleDish(tokens []token) *term {
+	var dish *term
+	for _, t := range tokens {
+		switch {
+		case t.gap || t.count != "":
+		case t.term == nil:
+			return nil
+		case t.term.kind == kindDish && dish == nil:
+			dish = t.term
+		case t.term.kind == kindModifier && (t.term.Role == roleDrop || t.term.Role == roleSize || t.term.Role == roleAdjective || t.term.Role == roleClaim || t.term.Role == roleOf):
+		default:
+			return nil
+		}
+	}
+	return dish
+}
+
+// addExtras reads what stood in brackets: contents and choices join the dish,
+// claims are kept, the rest falls away.
+func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
+	for _, e := range extras {
+		tokens := k.tokenise(e, r.families, r.source)
+		sub := &composer{latin: c.latin, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e)}
+		sub.add(tokens)
+		sub.finish()
+		c.claims, c.sizes, c.choice = append(c.claims, sub.claims...), append(c.sizes, sub.sizes...), c.choice || sub.choice
+		if len(sub.unknown) > 0 {
+			continue
+		}
+		for _, p := range slices.Concat(sub.phrases, sub.withs) {
+			if p.food && !strings.Contains(line(c, "en"), p.en) {
+				c.withs = append(c.withs, p)
+				if r.dish != nil && r.dish.Family == "drinks" {
+					c.choice = true
+				}
+				r.dish = nil
+			}
+		}
+	}
+}
+
+// category lets the heading complete a bare ingredient: 海老 under 天ぷら.
+func (r *Reading) category(c *composer) {
+	if len(r.families) != 1 || len(c.phrases) == 0 {
+		return
+	}
+	h := r.k.heads[r.family.HeadID]
+	if h == nil {
+		return
+	}
+	for _, p := range c.phrases {
+		if !p.open || !p.food || p.term == nil || p.term.Group == "drink" || p.term.Group == "alcohol" || p.sauce {
+			return
+		}
+	}
+	c.phrases = []phrase{c.apply(h, c.phrases, 0)}
+}
+
+// accepts decides whether enough of the name was understood to speak of the
+// dish: a whole segment, or a good part with its head.
+func (k *Knowledge) accepts(tokens []token, c *composer) bool {
+	if !slices.ContainsFunc(slices.Concat(c.phrases, c.withs), func(p phrase) bool { return p.food }) && soleDish(tokens) == nil {
+		return false
+	}
+	known, unknown, segKnown, segUnknown, whole := 0, 0, 0, 0, false
+	headLast := false
+	for _, t := range append(slices.Clone(tokens), token{gap: true}) {
+		switch n := t.end - t.start; {
+		case t.gap:
+			whole = whole || (segKnown > 1 && segUnknown == 0)
+			segKnown, segUnknown = 0, 0
+		case t.unknown():
+			unknown, segUnknown, headLast = unknown+n, segUnknown+n, false
+		case t.term != nil && t.term.kind != kindModifier:
+			known, segKnown = known+n, segKnown+n
+			headLast = t.term.kind != kindIngredient && t.term.kind != kindSauce
+		}
+	}
+	total := known + unknown
+	switch {
+	case unknown == 0:
+		return true
+	case scriptOf(c.text[0]) == scriptLatin && unknown > 3*known:
+		return false
+	case whole:
+		return true
+	case headLast:
+		return known*10 >= total*3
+	default:
+		return known*2 >= total
+	}
+}
+
+func (r *Reading) fill(c *composer, tokens []token) {
+	r.partial = len(c.unknown) > 0
+	r.unknown, r.claims, r.negated, r.negLeafs, r.choice, r.opaque = c.unknown, c.claims, c.negated, c.negLeafs, c.choice, c.opaque
+	r.sizes, r.lineEN, r.lineJA = c.sizes, line(c, "en"), line(c, "ja")
+	for i, p := range c.phrases {
+		if p.term != nil && (r.last == nil || i == 0) {
+			r.last = p.term
+		}
+		r.gather(p.uses, "main")
+	}
+	for _, p := range c.withs {
+		r.gather(p.uses, "secondary")
+	}
+	seen := map[string]bool{}
+	for _, m := range c.methods {
+		if !seen[m] {
+			seen[m] = true
+			r.methods = append(r.methods, m)
+		}
+	}
+	r.basis = BasisComposed
+	if r.dish != nil && !r.partial {
+		r.basis = BasisExact
+	}
+	if r.last != nil && r.last.Family != "" {
+		r.family = r.k.families[r.last.Family]
+	}
+	r.kana, r.kanaKB = spell(tokens)
+}
+
+// gather unites ingredients: the firmer certainty and the first role stay.
+func (r *Reading) gather(uses []use, role string) {
+	for _, u := range uses {
+		if r.negated[u.term.ID] {
+			u.cert = possible
+		}
+		if role != "main" && u.role == "main" {
+			u.role = role
+		}
+		if u.role == "main" && u.term.kind == kindSauce {
+			u.role = "seasoning"
+		}
+		if i := slices.IndexFunc(r.uses, func(o use) bool { return o.term == u.term }); i >= 0 {
+			r.uses[i].cert, r.uses[i].raw = max(r.uses[i].cert, u.cert), r.uses[i].raw || u.raw
+			continue
+		}
+		r.uses = append(r.uses, u)
+	}
+}
+
+// line writes the menu line of a finished composition.
+func line(c *composer, lang string) string {
+	and := "and"
+	if c.choice {
+		and = "or"
+	}
+	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
+	adj := strings.Join(c.adjEN, " ")
+	if lang == "ja" {
+		if withs != "" {
+			main += "(" + withs + ")"
+		}
+		return strings.Join(c.adjJA, "") + main
+	}
+	if and == "or" {
+		main = strings.Replace(main, " and ", " or ", 1)
+		withs = strings.ReplaceAll(withs, " and ", " or ")
+	}
+	if withs != "" {
+		main += " with " + withs
+	}
+	return strings.TrimSpace(adj + " " + main)
+}
+
+// familiesOf finds the categories that a printed heading names.
+func (k *Knowledge) familiesOf(heading string) []*term {
+	main, _ := brackets(simplify(clean(heading)))
+	key := []rune(lookupKey(string(main)))
+	var out []*term
+	for i := 0; i < len(key); {
+		l := 0
+		for j := min(len(key), i+24); j > i; j-- {
+			if t := k.categories[string(key[i:j])]; t != nil && endsWord(key, j) && startsWord(key, i) {
+				if l = j - i; !slices.Contains(out, t) && t.Role != "generic" {
+					out = append(out, t)
+				}
+				break
+			}
+		}
+		i += max(l, 1)
+	}
+	return out
+}
+
+// spell puts the reading together from the words' readings. It gives up when
+// a word has none: half a reading would mislead.
+func spell(tokens []token) (kana string, whole bool) {
+	var b strings.Builder
+	for i, t := range tokens {
+		if t.gap {
+			b.WriteByte(' ')
+			continue
+		}
+		word := ""
+		switch {
+		case t.count != "":
+			continue // counts are not needed to order
+		case t.term == nil:
+			if !isKana(t.text) {
+				return "", false
+			}
+			word = t.text
+		case !containsJapanese(t.text) && t.term.kind == kindModifier:
+			continue
+		default:
+			word = t.read
+			suffix := i > 0 && tokens[i-1].term != nil && tokens[i-1].term.Role == ""
+			if suffix && t.term.SufKana != "" {
+				word = t.term.SufKana
+			}
+			if word == "" {
+				if t.term.kind == kindModifier && t.term.Role == roleDrop {
+					continue
+				}
+				return "", false
+			}
+			if suffix && t.term.Glue {
+				b.WriteString(word)
+				continue
+			}
+		}
+		b.WriteByte(' ')
+		b.WriteString(word)
+	}
+	return strings.Join(strings.Fields(b.String()), " "), len(tokens) == 1
+}
+
+func containsJapanese(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return isKanaRune(r) || unicode.Is(unicode.Han, r) })
+}
