@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,7 +62,7 @@ func (t *term) lead(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
-// project is handed the log page by page.
+// project is handed the log page by page. What the rows reflect already changes nothing.
 func (t *term) project(ctx context.Context, entries []eventstore.Entry) error {
 	if !t.checked {
 		// The stream may have been made anew between begin and the first page; from here on Follow itself notices.
@@ -74,6 +75,7 @@ func (t *term) project(ctx context.Context, entries []eventstore.Entry) error {
 		}
 		t.checked = true
 	}
+	entries = slices.DeleteFunc(slices.Clone(entries), func(e eventstore.Entry) bool { return e.Seq <= t.at.seq })
 	for len(entries) > 0 {
 		n := prefix(entries, maxPageBytes)
 		err := t.write(ctx, entries[:n])

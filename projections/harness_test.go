@@ -1,0 +1,419 @@
+package projections_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"kondate/domain/menu"
+	"kondate/domain/menu/menutest"
+	"kondate/eventstore"
+	"kondate/projections"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait of a test.
+const patience = 30 * time.Second
+
+// newDatabase returns the URL of an empty database.
+func newDatabase(tb testing.TB) string {
+	tb.Helper()
+	ctx := context.Background()
+	name := "t" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	admin := func(sql string) {
+		conn, err := pgx.Connect(ctx, os.Getenv("TMP_PG")+"postgres")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	admin("create database " + name)
+	tb.Cleanup(func() { admin("drop database " + name + " with (force)") })
+	return os.Getenv("TMP_PG") + name
+}
+
+// store is what the tests need of a log; *eventstore.Memory and *eventstore.JetStream are ones.
+type store interface {
+	projections.Log
+	Append(ctx context.Context, key menu.Key, events ...eventstore.Proposed) (eventstore.Receipt, error)
+	Load(ctx context.Context, key menu.Key) ([]eventstore.Entry, error)
+	Last(ctx context.Context) (uint64, error)
+	LastOf(ctx context.Context, key menu.Key) (uint64, error)
+}
+
+// fixture is one test's database and log.
+type fixture struct {
+	testing.TB
+
+	pool    *pgxpool.Pool
+	log     *eventstore.Memory
+	queries *projections.Queries
+}
+
+// newFixture returns a migrated database and an empty log, and no projector.
+func newFixture(tb testing.TB) *fixture {
+	tb.Helper()
+	url := newDatabase(tb)
+	if err := projections.Migrate(tb.Context(), url); err != nil {
+		tb.Fatal(err)
+	}
+	pool := newPool(tb, url)
+	return &fixture{TB: tb, pool: pool, log: eventstore.NewMemory(0), queries: projections.NewQueries(pool)}
+}
+
+func newPool(tb testing.TB, url string) *pgxpool.Pool {
+	tb.Helper()
+	pool, err := pgxpool.New(tb.Context(), url)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(pool.Close)
+	return pool
+}
+
+const identity = "stream-1"
+
+func config() projections.ProjectorConfig {
+	return projections.ProjectorConfig{
+		Identity: func(context.Context) (string, error) { return identity, nil },
+		Logger:   slog.New(slog.DiscardHandler),
+	}
+}
+
+// project runs a projector until the returned function is called, which returns what Run returned. The test ends it too.
+func (f *fixture) project(log projections.Log, cfg projections.ProjectorConfig) (stop func() error) {
+	f.Helper()
+	ctx, cancel := context.WithCancel(f.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- projections.NewProjector(f.pool, log, cfg).Run(ctx) }()
+	stop = func() error {
+		cancel()
+		err, ok := <-ended
+		if ok {
+			close(ended)
+		}
+		return err
+	}
+	f.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+// ends waits for a projector to give up by itself.
+func (f *fixture) ends(log projections.Log, cfg projections.ProjectorConfig) error {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), patience)
+	defer cancel()
+	err := projections.NewProjector(f.pool, log, cfg).Run(ctx)
+	if ctx.Err() != nil {
+		f.Fatalf("the projector did not give up: %v", err)
+	}
+	return err
+}
+
+func propose(events ...menu.Event) []eventstore.Proposed {
+	proposed := make([]eventstore.Proposed, len(events))
+	for i, e := range events {
+		proposed[i] = eventstore.Proposed{Event: e, Time: menutest.Start()}
+	}
+	return proposed
+}
+
+// submit appends a submission of n dishes "<session>-0", … and returns them.
+func (f *fixture) submit(key menu.Key, n int) []menu.Item {
+	f.Helper()
+	items := menutest.Items(string(key.Session), n)
+	f.menuEvent(key, menutest.Submitted(items))
+	return items
+}
+
+// menuEvent appends to the lane menu, whatever is there.
+func (f *fixture) menuEvent(key menu.Key, event menu.Event) {
+	f.Helper()
+	for {
+		_, err := f.log.AppendMenu(f.Context(), key, f.menuSeq(key), propose(event)...)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, eventstore.ErrConflict) {
+			f.Fatal(err)
+		}
+	}
+}
+
+func (f *fixture) menuSeq(key menu.Key) uint64 {
+	f.Helper()
+	entries, err := f.log.LoadLane(f.Context(), key, menu.LaneMenu, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if len(entries) == 0 {
+		return 0
+	}
+	return entries[len(entries)-1].Seq
+}
+
+// stageEvents appends to the lanes of stages.
+func (f *fixture) stageEvents(key menu.Key, events ...menu.Event) uint64 {
+	f.Helper()
+	var seq uint64
+	for _, e := range events {
+		receipt, err := f.log.Append(f.Context(), key, propose(e)...)
+		if err != nil {
+			f.Fatal(err)
+		}
+		seq = receipt.Seq
+	}
+	return seq
+}
+
+// answer appends all eight answers for all dishes.
+func (f *fixture) answer(key menu.Key, items []menu.Item) {
+	f.Helper()
+	for _, stage := range menu.Stages() {
+		f.stageEvents(key, menutest.Completed(stage, menutest.IDs(items)...))
+	}
+}
+
+func parked(stage menu.Stage, ids ...menu.DishID) menu.StageFailed {
+	return menu.StageFailed{Stage: stage, IDs: ids, Attempts: 3, Reason: "timeout", Error: "no answer", Provider: "test"}
+}
+
+// settle waits until the rows reflect all of the fixture's log.
+func (f *fixture) settle() {
+	f.Helper()
+	f.waitFor(f.last(f.log))
+}
+
+func (f *fixture) last(log store) uint64 {
+	f.Helper()
+	last, err := log.Last(f.Context())
+	if err != nil {
+		f.Fatal(err)
+	}
+	return last
+}
+
+func (f *fixture) waitFor(seq uint64) {
+	f.Helper()
+	ctx, cancel := context.WithTimeout(f.Context(), patience)
+	defer cancel()
+	if err := f.queries.WaitFor(ctx, seq); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// completed waits for the session's menu.completed of a round and returns it.
+func (f *fixture) completed(log store, key menu.Key, round int) menu.Completed {
+	f.Helper()
+	var found menu.Completed
+	f.eventually(fmt.Sprintf("menu.completed of round %d", round), func() bool {
+		entries, err := log.Load(f.Context(), key)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range entries {
+			if c, ok := e.Event.(menu.Completed); ok && c.Round == round {
+				found = c
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// eventually waits for something that sends no signal.
+func (f *fixture) eventually(what string, happened func() bool) {
+	f.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for !happened() {
+		select {
+		case <-tick.C:
+		case <-late.C:
+			f.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (f *fixture) exec(sql string, args ...any) {
+	f.Helper()
+	if _, err := f.pool.Exec(f.Context(), sql, args...); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fixture) count(sql string, args ...any) int {
+	f.Helper()
+	var n int
+	if err := f.pool.QueryRow(f.Context(), sql, args...).Scan(&n); err != nil {
+		f.Fatal(err)
+	}
+	return n
+}
+
+func (f *fixture) rows(key menu.Key) []projections.MenuRow {
+	f.Helper()
+	rows, _, err := f.queries.Menus(f.Context(), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return rows
+}
+
+func (f *fixture) session(key menu.Key) projections.SessionRow {
+	f.Helper()
+	row, err := f.queries.Session(f.Context(), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return row
+}
+
+// equalsFold checks that the rows of a session are what a fold of its history says.
+func (f *fixture) equalsFold(log store, key menu.Key) {
+	f.Helper()
+	for {
+		last := f.last(log)
+		f.waitFor(last)
+		diff := f.foldDiff(log, key)
+		if diff == "" {
+			return
+		}
+		if f.last(log) == last { // else the projector has appended a completion meanwhile
+			f.Fatal(diff)
+		}
+	}
+}
+
+func (f *fixture) foldDiff(log store, key menu.Key) string {
+	entries, err := log.Load(f.Context(), key)
+	if err != nil {
+		return err.Error()
+	}
+	var want menu.Session
+	for _, e := range entries {
+		if e.Err == nil {
+			want = menu.Evolve(want, e.Recorded)
+		}
+	}
+	got, err := f.queries.Session(f.Context(), key)
+	if !want.Exists() {
+		if !errors.Is(err, projections.ErrNotFound) {
+			return fmt.Sprintf("session %s that nobody submitted: %v, want ErrNotFound", key, err)
+		}
+		return ""
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if diff := jsonDiff(got, wantSession(want)); diff != "" {
+		return fmt.Sprintf("session %s: %s", key, diff)
+	}
+	if got.Closed != want.Closed() || !got.LastTime.Equal(want.UpdatedAt) {
+		return fmt.Sprintf("session %s: closed %v at %s, want %v at %s", key, got.Closed, got.LastTime, want.Closed(), want.UpdatedAt)
+	}
+	rows, _, err := f.queries.Menus(f.Context(), key)
+	if err != nil {
+		return err.Error()
+	}
+	dishes := slices.SortedFunc(maps.Values(want.Dishes), func(a, b menu.Dish) int { return a.Position - b.Position })
+	if len(rows) != len(dishes) {
+		return fmt.Sprintf("session %s has %d rows, want %d", key, len(rows), len(dishes))
+	}
+	for i, d := range dishes {
+		if diff := jsonDiff(rows[i], wantRow(key, d)); diff != "" {
+			return fmt.Sprintf("session %s, dish %s: %s", key, d.ID, diff)
+		}
+	}
+	return ""
+}
+
+func wantSession(s menu.Session) map[string]any {
+	stages := map[string]any{}
+	for _, stage := range menu.Stages() {
+		stages[stage.String()] = s.Stages[stage]
+	}
+	return map[string]any{
+		"session_id": s.Key.Session, "tenant": s.Key.Tenant, "title": s.Title, "status": s.Status, "items": s.ItemCount,
+		"completed": s.Completed, "failed": s.Failed, "stages": stages, "created_at": eventstore.FormatTime(s.CreatedAt),
+		"completed_at": orNil(!s.CompletedAt.IsZero(), eventstore.FormatTime(s.CompletedAt)), "last_seq": s.LastSeq,
+	}
+}
+
+func wantRow(key menu.Key, d menu.Dish) map[string]any {
+	text := func(stage menu.Stage, field string) any {
+		var data map[string]any
+		_ = json.Unmarshal(d.Stages[stage].Data, &data)
+		s, _ := data[field].(string)
+		return orNil(s != "", s)
+	}
+	data := func(stage menu.Stage) any { return orNil(len(d.Stages[stage].Data) > 0, d.Stages[stage].Data) }
+	stages := map[string]any{}
+	for _, stage := range menu.Stages() {
+		state := d.Stages[stage]
+		if state.Status == "" {
+			state.Status = menu.StagePending
+		}
+		stages[stage.String()] = state
+	}
+	return map[string]any{
+		"tenant": key.Tenant, "id": d.ID, "session_id": key.Session, "position": d.Position, "name": d.Name,
+		"translation": text(menu.Translation, "translation"), "category": orNil(d.Category != "", d.Category),
+		"category_translation": text(menu.Translation, "category_translation"), "price": orNil(d.Price != "", d.Price),
+		"description": text(menu.Description, "description"), "allergy": data(menu.Allergen), "ingredient": data(menu.Ingredient),
+		"search_engine": data(menu.SearchEngine), "gen_image": orNil(d.Image.URL != "", d.Image.URL), "task6_data": data(menu.Task6),
+		"task7_data": data(menu.Task7), "task8_data": data(menu.Task8), "processing_status": d.Status(), "stages": stages,
+		"created_at": eventstore.FormatTime(d.CreatedAt), "updated_at": eventstore.FormatTime(d.UpdatedAt), "last_seq": d.LastSeq,
+	}
+}
+
+func orNil(is bool, value any) any {
+	if is {
+		return value
+	}
+	return nil
+}
+
+// jsonDiff compares two values by their JSON.
+func jsonDiff(got, want any) string {
+	var values [2]map[string]any
+	for i, v := range []any{got, want} {
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			return err.Error()
+		}
+		if err := json.Unmarshal(encoded, &values[i]); err != nil {
+			return err.Error()
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(values[1])) {
+		if !reflect.DeepEqual(values[0][key], values[1][key]) {
+			return fmt.Sprintf("%s = %v, want %v", key, values[0][key], values[1][key])
+		}
+	}
+	if len(values[0]) != len(values[1]) {
+		return fmt.Sprintf("keys %v, want %v", slices.Sorted(maps.Keys(values[0])), slices.Sorted(maps.Keys(values[1])))
+	}
+	return ""
+}
