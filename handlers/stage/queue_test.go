@@ -48,6 +48,10 @@ func (c *consumer) Fetch(int, ...jetstream.FetchOpt) (jetstream.MessageBatch, er
 	return pull(c.msgs), nil
 }
 
+func (c *consumer) CachedInfo() *jetstream.ConsumerInfo {
+	return &jetstream.ConsumerInfo{Config: jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute}}
+}
+
 type pull chan jetstream.Msg
 
 func (p pull) Messages() <-chan jetstream.Msg { return p }
