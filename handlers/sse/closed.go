@@ -1,0 +1,71 @@
+package sse
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"kondate/domain/menu"
+	"kondate/projections"
+)
+
+const (
+	// askTimeout bounds the wait for the rows to reflect an event.
+	askTimeout = 10 * time.Second
+	// askPause is the wait after a question that got no answer.
+	askPause = time.Second
+)
+
+// closedness finds out whether sessions are closed. Streams that ask the same at the same time share one answer.
+type closedness struct {
+	hub      *Hub
+	sessions Sessions
+	flight   singleflight.Group
+}
+
+// verdict is a session's row that reflects at least the event seq, or err.
+type verdict struct {
+	seq uint64
+	row projections.SessionRow
+	err error
+}
+
+// ask answers on the channel it returns. The question outlives its stream by askTimeout at most; ctx ends the wait
+// after a failure.
+func (c *closedness) ask(ctx context.Context, key menu.Key, seq uint64) <-chan verdict {
+	answer := make(chan verdict, 1)
+	c.hub.gate.streams.Go(func() {
+		v, err, _ := c.flight.Do(key.String()+" "+strconv.FormatUint(seq, 10), func() (any, error) {
+			return c.row(key, seq)
+		})
+		row, _ := v.(projections.SessionRow)
+		if err != nil {
+			c.hub.warn(ctx, "whether a session is closed could not be found out", key, err)
+			select {
+			case <-time.After(askPause):
+			case <-ctx.Done():
+			}
+		}
+		answer <- verdict{seq, row, err}
+	})
+	return answer
+}
+
+func (c *closedness) row(key menu.Key, seq uint64) (row projections.SessionRow, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	// The answer is for all who ask, so it does not end with the stream of the first one.
+	ctx, cancel := context.WithTimeout(c.hub.lifetime(), askTimeout)
+	defer cancel()
+	if err := c.sessions.WaitFor(ctx, seq); err != nil {
+		return row, fmt.Errorf("wait until the rows reflect event %d: %w", seq, err)
+	}
+	return c.sessions.Session(ctx, key)
+}

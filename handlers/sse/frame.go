@@ -1,0 +1,130 @@
+package sse
+
+import (
+	"bytes"
+	"container/list"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/projections"
+	"kondate/streams"
+)
+
+// frameOverhead is what a frame takes in memory besides its body, about: what counts against a window's bytes.
+const frameOverhead = 512
+
+// frame is one stored event on its way to the readers. It is encoded when the first of them asks, once for all.
+type frame struct {
+	key  menu.Key
+	seq  uint64
+	id   string
+	typ  menu.Type
+	at   time.Time
+	size int
+
+	once sync.Once
+	data []byte // until it is encoded
+	wire []byte
+
+	arrived time.Time     // in the hub
+	place   *list.Element // in the hub's order, while a window holds the frame
+}
+
+// newFrame returns nil for an entry that is no event: those are set aside elsewhere and belong to no stream.
+// An event of a type that this version does not know is passed on: its readers may.
+func newFrame(e eventstore.Entry) *frame {
+	if e.Err != nil && (!errors.Is(e.Err, eventstore.ErrUnknownEvent) || !json.Valid(e.Data)) {
+		return nil
+	}
+	return &frame{key: e.Key, seq: e.Seq, id: e.ID, typ: e.Type, at: e.Time, data: e.Data, size: len(e.Data) + frameOverhead}
+}
+
+// newFrameOfRow does the same for a row of the history: whether an event comes from the window or from there makes no
+// difference.
+func newFrameOfRow(r projections.HistoryRow) *frame {
+	if r.Err != "" {
+		return newFrame(eventstore.Decode(streams.EventSubject(r.Key, r.Type), r.Seq, r.Time, r.Header, r.Data))
+	}
+	return &frame{key: r.Key, seq: r.Seq, id: r.ID, typ: r.Type, at: r.Time, data: r.Data, size: len(r.Data) + frameOverhead}
+}
+
+// bytes returns the frame as it goes over the wire. incarnation is the same at every call.
+func (f *frame) bytes(incarnation string) []byte {
+	f.once.Do(func() {
+		f.wire = f.encode(incarnation)
+		f.data = nil
+	})
+	return f.wire
+}
+
+func (f *frame) encode(incarnation string) []byte {
+	b := make([]byte, 0, len(f.data)+384)
+	b = append(b, "id: "...)
+	b = append(b, cursor{incarnation, f.seq}.String()...)
+	b = append(b, "\nevent: "...)
+	b = append(b, f.typ...)
+	b = append(b, "\ndata: {\"id\":"...)
+	b = appendString(b, f.id)
+	b = append(b, ",\"type\":"...)
+	b = appendString(b, string(f.typ))
+	b = append(b, ",\"seq\":"...)
+	b = strconv.AppendUint(b, f.seq, 10)
+	b = append(b, ",\"time\":"...)
+	b = appendString(b, eventstore.FormatTime(f.at))
+	b = append(b, ",\"tenant\":"...)
+	b = appendString(b, string(f.key.Tenant))
+	b = append(b, ",\"session_id\":"...)
+	b = appendString(b, string(f.key.Session))
+	b = append(b, ",\"data\":"...)
+	b = append(b, oneLine(f.data)...)
+	return append(b, "}\n\n"...)
+}
+
+// isClosing says that the session may be closed after the event.
+func (f *frame) isClosing() bool {
+	if f.typ.Lane() != menu.LaneMenu {
+		return false
+	}
+	switch f.typ {
+	case menu.Completed{}.Type(), menu.Expired{}.Type(), menu.Erased{}.Type():
+		return true
+	}
+	return false
+}
+
+func (f *frame) isErased() bool { return f.typ == menu.Erased{}.Type() }
+
+// oneLine returns JSON on one line: a line break in it would begin another field of the stream. Within a JSON string a
+// line break is escaped; between its tokens it is only space.
+func oneLine(data []byte) []byte {
+	if bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 {
+		return data
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, data); err != nil {
+		return []byte("null") // unreachable for what newFrame accepts
+	}
+	return b.Bytes()
+}
+
+// appendString appends a JSON string.
+func appendString(b []byte, s string) []byte {
+	plain := !strings.ContainsFunc(s, func(r rune) bool {
+		return r < ' ' || r == '"' || r == '\\' || r >= utf8.RuneSelf
+	})
+	if plain {
+		return append(append(append(b, '"'), s...), '"')
+	}
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		return append(b, `""`...) // unreachable: every string marshals
+	}
+	return append(b, quoted...)
+}
