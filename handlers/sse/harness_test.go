@@ -1,0 +1,363 @@
+package sse_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/compress"
+	"github.com/gofiber/fiber/v2/middleware/cors"
+	"github.com/gofiber/fiber/v2/middleware/etag"
+	"github.com/gofiber/fiber/v2/middleware/helmet"
+	fiberrecover "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/gofiber/fiber/v2/middleware/requestid"
+	"go.uber.org/goleak"
+
+	"kondate/domain/menu"
+	"kondate/domain/menu/menutest"
+	"kondate/eventstore"
+	"kondate/eventstore/storetest"
+	"kondate/handlers/sse"
+	"kondate/projections"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp lets these two sleep on after Shutdown.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	)
+}
+
+const incarnation = "inc1"
+
+// store is a log as tests need it.
+type store interface {
+	storetest.Store
+	sse.Log
+}
+
+// logHistory is a copy of a log's older part, made from the log itself.
+type logHistory struct {
+	log store
+
+	mu      sync.Mutex // guards the fields below
+	upTo    *uint64    // the checkpoint that it has reached; nil: as far as the log
+	failing error
+	read    func() // called by every query; may panic
+}
+
+func (h *logHistory) set(fn func(*logHistory)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fn(h)
+}
+
+func (h *logHistory) Checkpoint(ctx context.Context) (uint64, error) {
+	h.mu.Lock()
+	upTo, failing := h.upTo, h.failing
+	h.mu.Unlock()
+	if failing != nil {
+		return 0, failing
+	}
+	last, err := h.log.Last(ctx)
+	if upTo != nil {
+		last = min(last, *upTo)
+	}
+	return last, err
+}
+
+func (h *logHistory) History(ctx context.Context, key menu.Key, after uint64, limit int) ([]projections.HistoryRow, error) {
+	h.mu.Lock()
+	upTo, failing, read := h.upTo, h.failing, h.read
+	h.mu.Unlock()
+	if read != nil {
+		read()
+	}
+	if failing != nil {
+		return nil, failing
+	}
+	entries, err := h.log.LoadPage(ctx, key, after, limit)
+	var rows []projections.HistoryRow
+	for _, e := range entries {
+		if upTo != nil && e.Seq > *upTo {
+			break
+		}
+		row := projections.HistoryRow{Seq: e.Seq, ID: e.ID, Key: e.Key, Type: e.Type, Version: e.Version, Time: e.Time, Header: e.Header, Data: e.Data}
+		if e.Err != nil {
+			row.Err = e.Err.Error()
+		}
+		rows = append(rows, row)
+	}
+	return rows, err
+}
+
+// foldedSessions are rows folded from the log when somebody asks.
+type foldedSessions struct {
+	log store
+
+	mu      sync.Mutex // guards the fields below
+	failing error
+	missing bool // no row is there yet
+}
+
+func (s *foldedSessions) set(fn func(*foldedSessions)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn(s)
+}
+
+func (s *foldedSessions) Session(ctx context.Context, key menu.Key) (projections.SessionRow, error) {
+	s.mu.Lock()
+	failing, missing := s.failing, s.missing
+	s.mu.Unlock()
+	if failing != nil {
+		return projections.SessionRow{}, failing
+	}
+	entries, err := s.log.Load(ctx, key)
+	if err != nil {
+		return projections.SessionRow{}, err
+	}
+	var state menu.Session
+	for _, e := range entries {
+		if e.Event != nil {
+			state = menu.Evolve(state, e.Recorded)
+		}
+	}
+	if missing || state.LastSeq == 0 {
+		return projections.SessionRow{}, fmt.Errorf("session %s: %w", key, projections.ErrNotFound)
+	}
+	return projections.SessionRow{
+		SessionID: key.Session, Status: state.Status, LastSeq: state.LastSeq, Closed: state.Closed(), LastTime: state.UpdatedAt,
+	}, nil
+}
+
+func (s *foldedSessions) WaitFor(ctx context.Context, seq uint64) error {
+	s.mu.Lock()
+	failing := s.failing
+	s.mu.Unlock()
+	if failing != nil {
+		return failing
+	}
+	return eventually(ctx, func() bool { last, err := s.log.Last(ctx); return err == nil && last >= seq })
+}
+
+// loopback is a channel inside the process.
+type loopback struct {
+	mu sync.Mutex // guards fn
+	fn func(menu.Key, string, []byte)
+}
+
+func (l *loopback) Subscribe(fn func(menu.Key, string, []byte)) (func() error, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fn = fn
+	return func() error { return nil }, nil
+}
+
+func (l *loopback) say(key menu.Key, name, body string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fn(key, name, []byte(body))
+}
+
+// server is a hub with everything around it.
+type server struct {
+	tb       testing.TB
+	log      store
+	history  *logHistory
+	sessions *foldedSessions
+	channel  *loopback
+	hub      *sse.Hub
+	app      *fiber.App
+	address  string
+	stop     context.CancelFunc // of the hub's Run
+	ran      chan error         // what it returned
+}
+
+type option func(*setup)
+
+type setup struct {
+	log     store
+	channel sse.Channel
+	cfg     sse.Config
+	fiber   fiber.Config
+	bare    bool // without middleware
+}
+
+func onLog(log store) option { return func(s *setup) { s.log = log } }
+
+func configured(fn func(*sse.Config)) option { return func(s *setup) { fn(&s.cfg) } }
+
+// defaults are the settings of users.
+func defaults() sse.Config {
+	return sse.Config{
+		MaxConnections: 1000, KeepaliveInterval: 30 * time.Second, MaxEventSize: 1 << 20,
+		ReconnectInterval: 5 * time.Second, MaxReconnectAttempts: 3, Incarnation: incarnation,
+		Tenant: func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
+		Now:    time.Now, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+// start runs a server until the test ends.
+func start(tb testing.TB, options ...option) *server {
+	tb.Helper()
+	set := setup{cfg: defaults(), fiber: fiber.Config{DisableStartupMessage: true, WriteTimeout: 3 * time.Second, ReadTimeout: 3 * time.Second, IdleTimeout: 3 * time.Second}}
+	for _, o := range options {
+		o(&set)
+	}
+	if set.log == nil {
+		set.log = eventstore.NewMemory(0)
+	}
+	s := &server{tb: tb, log: set.log, channel: &loopback{}, ran: make(chan error, 1)}
+	s.history, s.sessions = &logHistory{log: set.log}, &foldedSessions{log: set.log}
+	if set.channel == nil {
+		set.channel = s.channel
+	}
+	var err error
+	if s.hub, err = sse.NewHub(s.log, s.history, set.channel, set.cfg); err != nil {
+		tb.Fatal(err)
+	}
+	s.app = fiber.New(set.fiber)
+	if !set.bare {
+		s.app.Use(fiberrecover.New(), requestid.New(), cors.New(), helmet.New(), etag.New(), compress.New())
+	}
+	sse.NewHandler(s.hub, s.sessions).Register(s.app)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.address = listener.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop = cancel
+	served := make(chan error, 1)
+	go func() { s.ran <- s.hub.Run(ctx) }()
+	go func() { served <- s.app.Listener(listener) }()
+	tb.Cleanup(func() {
+		cancel()
+		if err := s.hub.Close(context.WithoutCancel(tb.Context())); err != nil {
+			tb.Error(err)
+		}
+		if err := s.app.Shutdown(); err != nil {
+			tb.Error(err)
+		}
+		if err := <-served; err != nil {
+			tb.Error(err)
+		}
+	})
+	s.wait("the hub follows", func() bool { return get(tb, s.address, eventsPath("nobody")).status == 404 && s.open() })
+	return s
+}
+
+// open says whether the hub takes streams, which it does once it knows the end of the log.
+func (s *server) open() bool {
+	key := menutest.Key("probe")
+	if last, _ := s.log.LastOf(context.Background(), key); last == 0 {
+		s.tb.Helper()
+		s.submit("probe", 1)
+	}
+	c := get(s.tb, s.address, eventsPath("probe"))
+	_ = c.conn.Close()
+	return c.status == 200
+}
+
+func (s *server) wait(what string, condition func() bool) {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
+	defer cancel()
+	if err := eventually(ctx, condition); err != nil {
+		s.tb.Fatalf("%s: %v", what, err)
+	}
+}
+
+// eventually polls where nothing signals.
+func eventually(ctx context.Context, condition func() bool) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.New("it did not become true in time")
+		}
+	}
+	return nil
+}
+
+func (s *server) get(path string, headers ...string) *client {
+	s.tb.Helper()
+	return get(s.tb, s.address, path, headers...)
+}
+
+// submit records a submission with n dishes "<session>-0" and so on.
+func (s *server) submit(session string, n int) uint64 {
+	s.tb.Helper()
+	return s.menuEvent(session, menutest.Submitted(menutest.Items(session, n)))
+}
+
+// menuEvent records an event of the lane menu after whatever is there.
+func (s *server) menuEvent(session string, e menu.Event) uint64 {
+	s.tb.Helper()
+	key := menutest.Key(session)
+	entries, err := s.log.LoadLane(s.tb.Context(), key, menu.LaneMenu, 0)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	var last uint64
+	if len(entries) > 0 {
+		last = entries[len(entries)-1].Seq
+	}
+	r, err := s.log.AppendMenu(s.tb.Context(), key, last, eventstore.Proposed{Event: e, Time: time.Now()})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return r.Seq
+}
+
+// tell records one more small event; n tells it from others.
+func (s *server) tell(session string, n int) uint64 {
+	s.tb.Helper()
+	e := menu.StageAttemptFailed{Stage: menu.Task6, IDs: []menu.DishID{menu.DishID(session + "-0")}, Attempt: n, Reason: "test"}
+	return s.stageEvent(session, e)
+}
+
+func (s *server) stageEvent(session string, e menu.Event) uint64 {
+	s.tb.Helper()
+	r, err := s.log.Append(s.tb.Context(), menutest.Key(session), eventstore.Proposed{Event: e, Time: time.Now()})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return r.Seq
+}
+
+// finish answers all stages of a session with one dish and completes it.
+func (s *server) finish(session string) uint64 {
+	s.tb.Helper()
+	for _, stage := range menu.Stages() {
+		s.stageEvent(session, menutest.Completed(stage, menu.DishID(session+"-0")))
+	}
+	return s.menuEvent(session, menu.Completed{Round: 1, Items: 1, Completed: 1, FailedMenuIDs: []menu.DishID{}})
+}
+
+// logged are the cursors of a session's log.
+func (s *server) logged(session string) []string {
+	s.tb.Helper()
+	entries, err := s.log.Load(s.tb.Context(), menutest.Key(session))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = at(e.Seq)
+	}
+	return ids
+}
+
+// at is the cursor of a sequence.
+func at(seq uint64) string { return fmt.Sprintf("%s.%d", incarnation, seq) }
