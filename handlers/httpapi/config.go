@@ -21,6 +21,10 @@ const MaxBodyBytes = 8 << 20
 const (
 	defaultRequestTimeout = 10 * time.Second
 	defaultWaitTimeout    = 5 * time.Second
+
+	// maxRequestTimeout stays below the minute after which a reservation of ids may be taken by others: a submission
+	// must not be appended after that.
+	maxRequestTimeout = 45 * time.Second
 )
 
 // Log is what the API needs of the event log.
@@ -66,7 +70,7 @@ type Config struct {
 	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
 	Checks         []Check                      // of /readyz; may be empty
 	BatchSize      int                          // dishes in one menu.submitted event at most
-	RequestTimeout time.Duration                // a request's deadline; default 10 s
+	RequestTimeout time.Duration                // a request's deadline; default 10 s, at most 45 s
 	WaitTimeout    time.Duration                // how long a read waits for the projection; default 5 s
 	Now            func() time.Time             // the clock of recorded events
 	Logger         *slog.Logger
@@ -92,8 +96,11 @@ func (c Config) Validate() error {
 	if c.BatchSize < 1 {
 		errs = append(errs, fmt.Errorf("httpapi: Config.BatchSize is %d, want at least 1", c.BatchSize))
 	}
-	if c.RequestTimeout < 0 || c.WaitTimeout < 0 {
-		errs = append(errs, errors.New("httpapi: Config.RequestTimeout and WaitTimeout must not be negative"))
+	if c.RequestTimeout < 0 || c.RequestTimeout > maxRequestTimeout {
+		errs = append(errs, fmt.Errorf("httpapi: Config.RequestTimeout is %s, want at most %s", c.RequestTimeout, maxRequestTimeout))
+	}
+	if c.WaitTimeout < 0 {
+		errs = append(errs, fmt.Errorf("httpapi: Config.WaitTimeout is %s, want none below 0", c.WaitTimeout))
 	}
 	return errors.Join(errs...)
 }

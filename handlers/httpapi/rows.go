@@ -46,13 +46,13 @@ func (a *API) menus(c *fiber.Ctx) error {
 	var answer rows
 	err = a.read(c, &key, func(ctx context.Context) (err error) {
 		answer.Menus, answer.Seq, err = a.cfg.Rows.Menus(ctx, key)
-		if err == nil && len(answer.Menus) == 0 {
-			return projections.ErrNotFound // a submitted menu has at least one dish
-		}
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if answer.Menus == nil {
+		answer.Menus = []projections.MenuRow{} // an erased session has no dishes; in JSON that is [], not null
 	}
 	var newest uint64
 	for _, row := range answer.Menus {
