@@ -1,10 +1,10 @@
 // The page: a form that submits a menu, or, at /?session=…, that session as it happens.
+import { follow } from "/client.js";
 import { card } from "./card.js";
 import { el, put, replace, shown } from "./dom.js";
 import { DishList, legend } from "./list.js";
 import { Session, stages } from "./model.js";
 import { format, parse } from "./parse.js";
-import { follow } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -111,7 +111,7 @@ function watch(id) {
   const retry = async (stage) => {
     try {
       await call(`/v1/menus/${encodeURIComponent(open)}/stages/${stage}/retry`, { method: "POST" });
-      start(); // a session that has ended goes on
+      if (connection === "ended") start(); // a session that has ended goes on
     } catch (failure) {
       connection = `The retry was refused: ${failure.problem?.detail ?? failure.message}`;
       draw();
@@ -137,8 +137,12 @@ function watch(id) {
     requestAnimationFrame(() => {
       drawing = false;
       list.show(session);
-      for (const dish of changed) list.update(session.dishes.get(dish));
-      if (open && changed.has(open)) showCard();
+      for (const id of changed) {
+        const dish = session.dishes.get(id);
+        if (dish) list.update(dish);
+      }
+      if (open && !session.dishes.has(open)) $("card").close();
+      else if (open && changed.has(open)) showCard();
       changed.clear();
       const all = session.itemCount * stages.length;
       const title = shown(session.title) || "Menu";
@@ -155,30 +159,38 @@ function watch(id) {
     });
   }
 
-  const rows = async () => {
-    const [row, { menus }] = await Promise.all([call(path), call(`${path}/menus`)]);
-    session.fromRows(row, menus);
-    for (const dish of session.dishes.keys()) changed.add(dish);
-  };
+  // rows shows the session as the tables have it, where the stream cannot tell its beginning any more.
+  async function rows() {
+    try {
+      const [row, { menus }] = await Promise.all([call(path), call(`${path}/menus`)]);
+      session.fromRows(row, menus);
+      for (const dish of session.dishes.keys()) changed.add(dish);
+    } catch (failure) {
+      connection = `The session cannot be shown: ${failure.problem?.detail ?? failure.message}`;
+    }
+    draw();
+  }
 
   let stop = () => {};
   function start() {
     stop();
     stop = follow(`${path}/events`, {
-      event(event) {
-        for (const dish of session.apply(event)) changed.add(dish);
+      event(type, event) {
+        // A type with a dot is an event of the log; the others are the stream's own.
+        if (type === "reset") {
+          session.clear();
+          rows();
+        } else if (type.includes(".")) {
+          for (const dish of session.apply(event)) changed.add(dish);
+        }
         draw();
       },
-      state(state) {
+      state(state, detail) {
         connection = state;
-        draw();
-      },
-      async gone(status) {
-        connection = status === 404 ? "missing" : "rows";
-        try {
-          if (status !== 404) await rows();
-        } catch (failure) {
-          connection = `The session cannot be shown: ${failure.problem?.detail ?? failure.message}`;
+        if (state === "failed" && /\b404$/u.test(detail.error.message)) connection = "missing";
+        if (state === "failed" && /\b410$/u.test(detail.error.message)) {
+          connection = "ended";
+          rows();
         }
         draw();
       },
@@ -202,13 +214,12 @@ function stateText(session, connection) {
   switch (connection) {
     case "connecting":
       return "Connecting …";
-    case "live":
+    case "open":
       return "Working on it; answers appear as they come.";
-    case "reconnecting":
+    case "waiting":
       return "The connection is lost. Trying again; nothing will be missed.";
     case "failed":
       return "The connection is lost, and the server does not answer. Reload the page to go on.";
-    case "rows":
     case "ended":
       return "The session is not being worked on.";
     default:

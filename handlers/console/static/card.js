@@ -10,6 +10,8 @@ export function card(dialog, dish, session, retry) {
   close.addEventListener("click", () => dialog.close());
   const translation = data(dish, "translation");
   const lang = session.source || null;
+  // The card is made anew while somebody reads it: what they opened, where they are and the focus stay.
+  const before = { focus: dialog.contains(document.activeElement), top: dialog.scrollTop, details: dialog.querySelector("details")?.open };
   replace(
     dialog,
     el(
@@ -29,6 +31,9 @@ export function card(dialog, dish, session, retry) {
       sources(dish),
     ),
   );
+  if (before.focus) close.focus({ preventScroll: true });
+  if (before.details && dialog.querySelector("details")) dialog.querySelector("details").open = true;
+  dialog.scrollTop = before.top;
 }
 
 // section leaves out what has no content once the stage has answered, and says so while it has not.

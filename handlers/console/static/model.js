@@ -59,6 +59,12 @@ export class Session {
     }
   }
 
+  // clear forgets everything: what follows begins anew.
+  clear() {
+    Object.assign(this, { status: "waiting", itemCount: 0, answers: 0 });
+    this.dishes.clear();
+  }
+
   // fromRows takes the state from the rows, for a session whose stream is no longer there.
   fromRows(session, menus) {
     Object.assign(this, { title: session.title, status: session.status, itemCount: session.items });
@@ -93,6 +99,7 @@ export class Session {
         for (const item of data.items) this.#add(item);
         return data.items.map((item) => item.menu_id);
       case "completed":
+        if (this.answers < this.itemCount * stages.length) return []; // a retry came in between; the next round closes it
         this.status = "completed";
         this.durationMS = data.duration_ms;
         return [];
