@@ -12,7 +12,12 @@ type SyncPolicy struct {
 	interval time.Duration // 0 with !always: the broker's default
 }
 
-// ParseSync reads the setting nats.sync: "always", an interval such as "100ms", or "default" (the broker's own).
+// minSyncInterval is the shortest interval: syncing more often is dearer than always, and the server panics on one of a
+// nanosecond.
+const minSyncInterval = time.Millisecond
+
+// ParseSync reads the setting nats.sync: "always", an interval such as "100ms" (1 ms at least), or "default" (the
+// broker's own).
 func ParseSync(s string) (SyncPolicy, error) {
 	switch s {
 	case "always":
@@ -21,8 +26,8 @@ func ParseSync(s string) (SyncPolicy, error) {
 		return SyncPolicy{}, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d <= 0 {
-		return SyncPolicy{}, fmt.Errorf("nats.sync %q is neither always, nor default, nor an interval such as 100ms", s)
+	if err != nil || d < minSyncInterval {
+		return SyncPolicy{}, fmt.Errorf("nats.sync %q is neither always, nor default, nor an interval of 1ms or more such as 100ms", s)
 	}
 	return SyncPolicy{interval: d}, nil
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
@@ -21,8 +23,9 @@ const (
 	MinPayload = 2 << 20
 	// embeddedPayload is the payload limit of the embedded server.
 	embeddedPayload = 4 << 20
-	// startTimeout bounds the start of the embedded server, recovery of its store included.
-	startTimeout = 2 * time.Minute
+	// embeddedStore is the embedded server's own limit of its disk use: none, for every stream has its limit. The
+	// server's default, 75 % of the free disk, would refuse the 80 % that the log takes by default.
+	embeddedStore = math.MaxInt64 / 2
 )
 
 // ServerConfig holds the settings of the embedded server.
@@ -40,11 +43,15 @@ type Server struct {
 	sync SyncPolicy
 }
 
-// StartServer starts a server on its store, and waits until it is ready.
+// StartServer starts a server on its store and returns when it is ready. It fails if another server runs on the store,
+// if the store holds a stream that cannot be read, or if the address is taken. A start under way is not cut short by
+// ctx: the recovery of a store is never left half done.
 func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	opts := &server.Options{
-		ServerName: "kondate", NoSigs: true, JetStream: true, StoreDir: cfg.StoreDir, MaxPayload: embeddedPayload,
-		DontListen: cfg.Listen == "", SyncAlways: cfg.Sync.always, SyncInterval: cfg.Sync.interval,
+		ServerName: "kondate", NoSigs: true, DisableJetStreamBanner: true, MaxPayload: embeddedPayload,
+		JetStream: true, JetStreamMaxStore: embeddedStore, StoreDir: cfg.StoreDir,
+		SyncAlways: cfg.Sync.always, SyncInterval: cfg.Sync.interval,
+		DontListen:      cfg.Listen == "",
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},
 	}
 	if cfg.Listen != "" {
@@ -52,6 +59,9 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 		if opts.Host, opts.Port, err = loopback(cfg.Listen); err != nil {
 			return nil, err
 		}
+	}
+	if cfg.StoreDir == "" {
+		return nil, errors.New("the embedded NATS needs a folder for its store")
 	}
 	if err := os.MkdirAll(cfg.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the embedded NATS: %w", err)
@@ -66,33 +76,61 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	}
 	s := &Server{lock: lock, sync: cfg.Sync}
 	if err := s.start(ctx, opts, cfg.Logger); err != nil {
-		return nil, errors.Join(err, lock.Unlock())
+		return nil, errors.Join(fmt.Errorf("start the embedded NATS in %s: %w", cfg.StoreDir, err), lock.Unlock())
 	}
 	return s, nil
 }
 
 func (s *Server) start(ctx context.Context, opts *server.Options, log *slog.Logger) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
-		return fmt.Errorf("configure the embedded NATS: %w", err)
+		return fmt.Errorf("configure it: %w", err)
 	}
-	logger := &serverLog{log: log}
-	ns.SetLoggerV2(logger, false, false, false)
 	s.ns = ns
+	logger := newServerLog(ctx, log)
+	ns.SetLoggerV2(logger, false, false, false)
 	ns.Start()
-	ready := make(chan bool, 1)
-	go func() { ready <- ns.ReadyForConnections(startTimeout) }()
-	select {
-	case ok := <-ready:
-		if ok && ns.JetStreamEnabled() {
-			return nil
-		}
-	case <-ctx.Done():
+	if err = logger.fatal(); err == nil {
+		err = s.checkStore(ctx, opts.StoreDir, log)
+	}
+	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	ns.Shutdown()
-	ns.WaitForShutdown()
-	return fmt.Errorf("start the embedded NATS in %s: %w", opts.StoreDir, errors.Join(errors.New(logger.lastError()), err))
+	if err != nil {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	}
+	return err
+}
+
+// checkStore refuses a store of which the server has left out a stream. The server itself only warns about a stream
+// that it cannot read, and the topology would then begin a new log over the old one's files.
+func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) error {
+	account, err := s.ns.JszAccount(&server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true})
+	if err != nil {
+		return fmt.Errorf("list the streams: %w", err)
+	}
+	loaded := map[string]bool{}
+	for _, stream := range account.Streams {
+		loaded[stream.Name] = true
+		if lost := stream.State.Lost; lost != nil {
+			log.ErrorContext(ctx, "the store has lost messages, restore them from the history", "stream", stream.Name, "messages", len(lost.Msgs), "bytes", lost.Bytes)
+		}
+	}
+	folder := filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams")
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list the stored streams: %w", err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); !loaded[name] && !strings.HasPrefix(name, ".") { // a dot marks a deletion under way
+			return fmt.Errorf("stream %s in %s is damaged and was not loaded: put a backup in place of the folder, or move it away and restore the log from the history", name, folder)
+		}
+	}
+	return nil
 }
 
 // loopback parses an address and refuses one that other machines reach: the embedded server knows no users.
@@ -104,13 +142,14 @@ func loopback(addr string) (host string, port int, err error) {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return "", 0, fmt.Errorf("nats.listen %q can be reached from other machines, and the embedded NATS knows no users: bind to 127.0.0.1, or run a NATS server of your own and set nats.url", addr)
 	}
-	if port, err = strconv.Atoi(p); err != nil {
-		return "", 0, fmt.Errorf("nats.listen %q: the port is no number: %w", addr, err)
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("nats.listen %q: the port is no number up to 65535: %w", addr, err)
 	}
-	if port == 0 {
-		port = server.RANDOM_PORT
+	if n == 0 {
+		return host, server.RANDOM_PORT, nil
 	}
-	return host, port, nil
+	return host, int(n), nil
 }
 
 // Connect returns a connection inside the process. The caller closes it.
@@ -136,14 +175,18 @@ func (s *Server) URL() string {
 // Sync returns the policy the server runs with.
 func (s *Server) Sync() SyncPolicy { return s.sync }
 
-// Shutdown stops the server and frees its folder. Connections end.
+// Shutdown stops the server, then frees its folder. Connections end. If ctx ends first, the server goes on stopping and
+// keeps its folder until it has.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.ns.Shutdown()
-	down := make(chan struct{})
-	go func() { s.ns.WaitForShutdown(); close(down) }()
+	down := make(chan error, 1)
+	go func() {
+		s.ns.Shutdown()
+		s.ns.WaitForShutdown()
+		down <- s.lock.Unlock()
+	}()
 	select {
-	case <-down:
-		return s.lock.Unlock()
+	case err := <-down:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("stop the embedded NATS: %w", context.Cause(ctx))
 	}

@@ -60,7 +60,7 @@ func (s *Server) Topology() streams.Topology {
 
 func (s *Server) start() {
 	s.tb.Helper()
-	srv, err := streams.StartServer(context.Background(), s.cfg)
+	srv, err := streams.StartServer(context.WithoutCancel(s.tb.Context()), s.cfg)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func (s *Server) Stop() {
 	if srv == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.tb.Context()), 30*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
 		s.tb.Error(err)
