@@ -38,22 +38,46 @@ func StageConsumer(stage menu.Stage) string { return "stage-" + stage.String() +
 
 // IncompatibleError says how an existing stream or consumer differs from the one that is needed.
 type IncompatibleError struct {
-	What  string // "stream MENU_EVENTS"
-	Field string
-	Have  string
-	Want  string
+	What   string // "stream MENU_EVENTS"
+	Field  string // as the broker's configuration calls it
+	Have   string
+	Want   string
+	advice string
 }
 
 // Error names the difference and the way out.
 func (e *IncompatibleError) Error() string {
-	return fmt.Sprintf("%s exists with %s %s, needed is %s: this program does not change that; rename or remove the existing one (its events are the only history), or point nats.url at another account",
-		e.What, e.Field, e.Have, e.Want)
+	return fmt.Sprintf("%s exists with %s %q, needed is %q: %s", e.What, e.Field, e.Have, e.Want, e.advice)
+}
+
+const (
+	streamAdvice   = "its events may be the only history, so nothing is changed: change it by hand if the broker can, or back it up and remove it, or point nats.url at another account"
+	consumerAdvice = "remove it, and at the next start the stage reads the log anew and works on what is unanswered"
+)
+
+// setting is one field of a configuration that has to be as it is.
+type setting struct {
+	field      string
+	have, want any
+}
+
+// compatible returns an [*IncompatibleError] for the first setting that differs.
+func compatible(what, advice string, settings []setting) error {
+	for _, s := range settings {
+		if have, want := fmt.Sprint(s.have), fmt.Sprint(s.want); have != want {
+			return &IncompatibleError{What: what, Field: s.field, Have: have, Want: want, advice: advice}
+		}
+	}
+	return nil
 }
 
 // Ensure makes the stream of the log and the eight stages' consumers where they are missing, and applies the settings
-// that may change (limits, replicas, waits). It is safe at every start; an existing stream or consumer that means
-// something else is refused with an [*IncompatibleError].
+// that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
+// stream or consumer that means something else is refused with an [*IncompatibleError].
 func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	if t.Replicas < 1 || t.MaxBytes < 0 || t.AckWait <= 0 {
+		return fmt.Errorf("topology of %d replicas, %d bytes and an ack wait of %s: replicas and ack wait must be positive, bytes not negative", t.Replicas, t.MaxBytes, t.AckWait)
+	}
 	if limit := js.Conn().MaxPayload(); limit < MinPayload {
 		return fmt.Errorf("the broker takes messages of %d bytes at most, the log needs %d: set max_payload to 2MB or more", limit, MinPayload)
 	}
@@ -73,6 +97,7 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 		Name: EventStream, Description: "the history of every menu", Subjects: []string{AllEvents},
 		Storage: jetstream.FileStorage, Compression: jetstream.S2Compression, Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardNew, MaxBytes: t.MaxBytes, MaxConsumers: maxConsumers, Duplicates: duplicates,
+		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
 		AllowDirect: true, AllowAtomicPublish: true, Replicas: t.Replicas,
 	}
 	stream, err := js.Stream(ctx, EventStream)
@@ -82,27 +107,40 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 				return err
 			}
 		}
-		if _, err = js.CreateStream(ctx, want); err != nil {
-			return fmt.Errorf("make stream %s: %w", EventStream, err)
+		if _, err = js.CreateStream(ctx, want); err == nil {
+			return nil
 		}
-		return nil
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return fmt.Errorf("make stream %s with %d replicas and %d bytes: %w", EventStream, want.Replicas, want.MaxBytes, err)
+		}
+		stream, err = js.Stream(ctx, EventStream) // another process was quicker, with another max_bytes
 	}
 	if err != nil {
 		return fmt.Errorf("look for stream %s: %w", EventStream, err)
 	}
 	have := stream.CachedInfo().Config
-	for _, d := range []struct{ field, have, want string }{
-		{"subjects", strings.Join(have.Subjects, " "), AllEvents},
-		{"storage", have.Storage.String(), want.Storage.String()},
-		{"retention", have.Retention.String(), want.Retention.String()},
-		{"discard", have.Discard.String(), want.Discard.String()},
-		{"max_age", have.MaxAge.String(), want.MaxAge.String()},
-		{"max_msgs", strconv.FormatInt(have.MaxMsgs, 10), "-1"},
-		{"max_msgs_per_subject", strconv.FormatInt(have.MaxMsgsPerSubject, 10), "-1"},
-	} {
-		if d.have != d.want {
-			return &IncompatibleError{What: "stream " + EventStream, Field: d.field, Have: d.have, Want: d.want}
-		}
+	if err := compatible("stream "+EventStream, streamAdvice, []setting{
+		{"subjects", have.Subjects, want.Subjects},
+		{"storage", have.Storage, want.Storage},
+		{"retention", have.Retention, want.Retention},
+		// What follows would lose history or bend it, without a word.
+		{"discard", have.Discard, want.Discard},
+		{"max_age", have.MaxAge, want.MaxAge},
+		{"max_msgs", have.MaxMsgs, want.MaxMsgs},
+		{"max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
+		{"max_msg_size", have.MaxMsgSize, want.MaxMsgSize},
+		{"allow_msg_ttl", have.AllowMsgTTL, want.AllowMsgTTL},
+		{"allow_rollup_hdrs", have.AllowRollup, want.AllowRollup},
+		{"persist_mode", have.PersistMode, want.PersistMode},
+		{"no_ack", have.NoAck, want.NoAck},
+		{"mirror", have.Mirror != nil, false},
+		{"sources", len(have.Sources) > 0, false},
+		{"subject_transform", have.SubjectTransform != nil, false},
+		// An erasure purges.
+		{"sealed", have.Sealed, want.Sealed},
+		{"deny_purge", have.DenyPurge, want.DenyPurge},
+	}); err != nil {
+		return err
 	}
 	next := have
 	next.AllowDirect, next.AllowAtomicPublish = true, true
@@ -115,7 +153,7 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 		return nil
 	}
 	if _, err := js.UpdateStream(ctx, next); err != nil {
-		return fmt.Errorf("change stream %s: %w", EventStream, err)
+		return fmt.Errorf("change stream %s to %d replicas and %d bytes: %w", EventStream, next.Replicas, next.MaxBytes, err)
 	}
 	return nil
 }
@@ -136,24 +174,36 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, st
 	}
 	consumer, err := js.Consumer(ctx, EventStream, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		if _, err = js.CreateConsumer(ctx, EventStream, want); err != nil {
+		if _, err = js.CreateConsumer(ctx, EventStream, want); err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerExists) {
 			return fmt.Errorf("make consumer %s: %w", name, err)
 		}
-		return nil
+		consumer, err = js.Consumer(ctx, EventStream, name) // another process was quicker, with another ack_wait
+	}
+	// A push consumer of that name is a difference like any other, but the client has an error of its own for it.
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return &IncompatibleError{What: "consumer " + name, Field: "deliver_subject", Have: "set (push)", Want: "", advice: consumerAdvice}
 	}
 	if err != nil {
 		return fmt.Errorf("look for consumer %s: %w", name, err)
 	}
 	have := consumer.CachedInfo().Config
-	for _, d := range []struct{ field, have, want string }{
+	if err := compatible("consumer "+name, consumerAdvice, []setting{
 		{"filter_subjects", sorted(have.FilterSubjects), sorted(want.FilterSubjects)},
-		{"ack_policy", have.AckPolicy.String(), want.AckPolicy.String()},
-		{"deliver_policy", have.DeliverPolicy.String(), want.DeliverPolicy.String()},
-		{"inactive_threshold", have.InactiveThreshold.String(), want.InactiveThreshold.String()},
-	} {
-		if d.have != d.want {
-			return &IncompatibleError{What: "consumer " + name, Field: d.field, Have: d.have, Want: d.want}
-		}
+		{"ack_policy", have.AckPolicy, want.AckPolicy},
+		{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy},
+		{"replay_policy", have.ReplayPolicy, want.ReplayPolicy},
+		{"headers_only", have.HeadersOnly, want.HeadersOnly},
+		// What follows would lose deliveries without a word.
+		{"max_deliver", have.MaxDeliver, want.MaxDeliver},
+		{"inactive_threshold", have.InactiveThreshold, want.InactiveThreshold},
+		{"mem_storage", have.MemoryStorage, want.MemoryStorage},
+		// A back-off replaces ack_wait.
+		{"backoff", have.BackOff, want.BackOff},
+	}); err != nil {
+		return err
 	}
 	if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
 		return nil
