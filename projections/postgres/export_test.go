@@ -1,0 +1,6 @@
+package postgres
+
+var (
+	ParsePID   = parsePID
+	ParseMajor = parseMajor
+)
