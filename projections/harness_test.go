@@ -417,3 +417,9 @@ func jsonDiff(got, want any) string {
 	}
 	return ""
 }
+
+// sevenStages returns all stages but the last.
+func sevenStages() []menu.Stage {
+	stages := menu.Stages()
+	return stages[:menu.StageCount-1]
+}

@@ -29,9 +29,9 @@ type dishKey struct {
 type foldedSession struct {
 	sessionRecord
 
-	stored uint64                 // LastSeq of its row; 0: it has none
-	dishes map[menu.DishID]uint64 // LastSeq of the dishes' rows
-	erased bool                   // by this page
+	dishes  map[menu.DishID]uint64 // LastSeq of the dishes' rows
+	changed bool                   // by this page
+	erased  bool                   // by this page
 }
 
 // dish is a dish to write.
@@ -49,7 +49,7 @@ func loadPage(ctx context.Context, conn *pgx.Conn, sql statements, entries []eve
 	var tenants, sessions []string
 	ids := map[dishKey]struct{}{}
 	for _, e := range entries {
-		if e.Err != nil {
+		if e.Err != nil && !guards(e) {
 			continue
 		}
 		if _, seen := p.sessions[e.Key]; !seen {
@@ -79,7 +79,7 @@ func (p *page) addSessions(rows pgx.Rows) error {
 	records, err := pgx.CollectRows(rows, scanSession)
 	for _, r := range records {
 		s := p.sessions[r.Key]
-		s.sessionRecord, s.stored = r, r.LastSeq
+		s.sessionRecord = r
 		s.Dishes = map[menu.DishID]menu.Dish{}
 	}
 	return err
@@ -142,6 +142,10 @@ func (p *page) fold(ctx context.Context) {
 	for _, e := range p.entries {
 		if e.Err != nil {
 			p.log.LogAttrs(ctx, slog.LevelWarn, "event passed over", slog.Uint64("seq", e.Seq), slog.Any("error", e.Err))
+			if guards(e) {
+				s := p.sessions[e.Key]
+				s.MenuSeq, s.changed = e.Seq, true
+			}
 			continue
 		}
 		s := p.sessions[e.Key]
@@ -154,7 +158,7 @@ func (p *page) fold(ctx context.Context) {
 		if s.LastSeq == before {
 			continue
 		}
-		s.lastID = e.ID
+		s.lastID, s.changed = e.ID, true
 		if s.correlation == "" {
 			s.correlation = e.Correlation
 		}
@@ -163,6 +167,10 @@ func (p *page) fold(ctx context.Context) {
 		}
 	}
 }
+
+// guards says whether a message stands on a session's menu lane. There it moves the guard of the next append even if
+// nobody can read it.
+func guards(e eventstore.Entry) bool { return e.Type.Lane() == menu.LaneMenu }
 
 // own gives the dishes of a submission to their session. An id that another session holds already stays with it: the
 // reservation prevents that, but a program that writes to the log past it may not cost anybody a row.

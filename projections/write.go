@@ -96,7 +96,7 @@ func (p *page) queueSessions(batch *pgx.Batch, sql statements) error {
 		if s.erased {
 			erasedTenants, erasedIDs = append(erasedTenants, string(key.Tenant)), append(erasedIDs, string(key.Session))
 		}
-		if !s.Exists() || s.LastSeq == s.stored {
+		if !s.Exists() || !s.changed {
 			continue
 		}
 		tallies, err := encodeStages(s.Stages)
