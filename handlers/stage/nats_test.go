@@ -66,14 +66,14 @@ func (s *site) submit(session menu.SessionID, n int) menu.Key {
 
 var errEnough = errors.New("enough")
 
-// until follows the log from its start and returns what it holds once enough says so of everything folded so far.
-func (s *site) until(enough func(sessions map[menu.Key]menu.Session) bool) []eventstore.Entry {
+// until follows the log after a sequence and returns what it holds once enough says so of everything folded so far.
+func (s *site) until(after uint64, enough func(sessions map[menu.Key]menu.Session) bool) []eventstore.Entry {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
 	defer cancel()
 	var history []eventstore.Entry
 	sessions := map[menu.Key]menu.Session{}
-	err := s.store.Follow(ctx, 0, func(_ context.Context, page []eventstore.Entry) error {
+	err := s.store.Follow(ctx, after, func(_ context.Context, page []eventstore.Entry) error {
 		for _, entry := range page {
 			history = append(history, entry)
 			if entry.Event != nil {
@@ -97,7 +97,12 @@ func (s *site) until(enough func(sessions map[menu.Key]menu.Session) bool) []eve
 // answered waits until every stage of every dish of a session has its answer.
 func (s *site) answered(key menu.Key) []eventstore.Entry {
 	s.tb.Helper()
-	return s.until(func(sessions map[menu.Key]menu.Session) bool {
+	return s.answeredAfter(0, key)
+}
+
+func (s *site) answeredAfter(after uint64, key menu.Key) []eventstore.Entry {
+	s.tb.Helper()
+	return s.until(after, func(sessions map[menu.Key]menu.Session) bool {
 		return sessions[key].Exists() && sessions[key].Unanswered() == 0
 	})
 }
@@ -107,7 +112,7 @@ func (s *site) idle() {
 	s.tb.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
 	defer cancel()
 	for _, st := range menu.Stages() {
 		for {
