@@ -205,8 +205,10 @@ function stateText(session, connection) {
   switch (session.status) {
     case "erased":
       return "This session was erased.";
-    case "completed":
-      return session.durationMS > 0 ? `Every answer is there, after ${(session.durationMS / 1000).toFixed(1)} seconds.` : "Every answer is there.";
+    case "completed": {
+      const after = session.durationMS > 0 ? ` after ${(session.durationMS / 1000).toFixed(1)} seconds` : "";
+      return session.failures > 0 ? `Done${after}, but ${session.failures} answers could not be found: open the dishes marked with !` : `Every answer is there${after}.`;
+    }
     case "expired":
       return "This session was given up before every answer was there.";
     default:

@@ -1,5 +1,5 @@
 // One dish, for a guest who has to decide whether to order it.
-import { el, link, replace, say } from "./dom.js";
+import { el, link, put, replace, say } from "./dom.js";
 import { data, stages } from "./model.js";
 
 const waiting = (stage) => stage.status === "pending" || stage.status === "retrying";
@@ -40,7 +40,7 @@ export function card(dialog, dish, session, retry) {
 function section(title, stage, ...content) {
   if (waiting(stage)) content = [el("p", { class: "hint" }, stage.status === "retrying" ? "Did not work at first; will be tried again." : "Not there yet.")];
   else if (stage.status === "failed") content = [el("p", { class: "hint" }, "This could not be found out.")];
-  if (content.flat().every((child) => !child)) return null;
+  if (content.flat(Infinity).every((child) => !child)) return null;
   return el("section", {}, el("h3", {}, title), content);
 }
 
@@ -69,7 +69,7 @@ function allergens(dish, lang) {
       of.map((a) => el("span", { class: `tag ${level}` }, say(a.code), a.source_ingredient && a.source_ingredient !== a.code && ` (${a.source_ingredient})`)));
   });
   const others = found.filter((a) => !levels.some(([level]) => level === a.level));
-  return section(
+  const listed = section(
     "Allergens",
     dish.stages.allergen,
     groups,
@@ -79,8 +79,10 @@ function allergens(dish, lang) {
     d?.declared_by_restaurant?.length > 0 && el("p", {}, `The menu itself says: ${d.declared_by_restaurant.join(", ")}`),
     d?.ask_staff && el("div", { class: "ask" }, el("p", { class: "hint" }, "Show this to the staff"),
       el("p", { lang: lang === "ja" ? "ja" : null, dir: "auto" }, d.ask_staff.ja), el("p", { dir: "auto" }, d.ask_staff.translated)),
-    el("p", { class: "hint" }, d?.disclaimer || "Worked out from the name of the dish. What is not listed may still be in it."),
+    d?.disclaimer && el("p", { class: "hint" }, d.disclaimer),
   );
+  put(listed, el("p", { class: "hint" }, "What is not listed may still be in the dish."));
+  return listed;
 }
 
 function ingredients(dish) {

@@ -17,7 +17,7 @@ export function el(tag, attributes = {}, ...children) {
 }
 
 export function put(element, ...children) {
-  for (const child of children.flat()) {
+  for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false || child === "") continue;
     element.append(child instanceof Node ? child : shown(child));
   }

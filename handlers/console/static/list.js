@@ -50,7 +50,7 @@ export class DishList {
   }
 
   #button(dish) {
-    const cells = stages.map(() => el("span", { class: "cell" }));
+    const cells = stages.map(([, label]) => el("span", { class: "cell" }, el("span", { class: "sign" }), el("span", { class: "label" }, label)));
     const translation = el("span", { class: "translation", dir: "auto" });
     const summary = el("span", { class: "unseen" });
     const element = el(
@@ -77,7 +77,7 @@ export class DishList {
       const [sign, meaning] = mark(status);
       const cell = button.cells[i];
       cell.className = `cell ${/^[a-z]+$/u.test(status) ? status : "unknown"}`;
-      cell.textContent = sign;
+      cell.firstChild.textContent = sign;
       cell.title = `${label}: ${meaning}`;
       if (status === "failed") failed++;
       else if (status !== "pending" && status !== "retrying") answers++;

@@ -25,7 +25,8 @@ export class Session {
   status = "waiting"; // then processing, completed, expired or erased
   durationMS = 0;
   dishes = new Map(); // by menu_id, in the order of the menu
-  answers = 0; // dishes × stages that have their answer
+  answers = 0; // dishes × stages that have their answer, also those that failed
+  failures = 0;
 
   // apply folds one event of the log and returns the ids of the dishes that changed.
   apply({ type, data }) {
@@ -61,7 +62,7 @@ export class Session {
 
   // clear forgets everything: what follows begins anew.
   clear() {
-    Object.assign(this, { status: "waiting", itemCount: 0, answers: 0 });
+    Object.assign(this, { status: "waiting", itemCount: 0, answers: 0, failures: 0 });
     this.dishes.clear();
   }
 
@@ -109,7 +110,7 @@ export class Session {
       case "erased":
         this.status = "erased";
         this.dishes.clear();
-        this.answers = 0;
+        this.answers = this.failures = 0;
         return [];
       default:
         return [];
@@ -132,6 +133,7 @@ export class Session {
       if (!after) return;
       dish.stages[lane] = after;
       this.answers += Number(answered(after)) - Number(answered(before));
+      this.failures += Number(after.status === "failed") - Number(before.status === "failed");
       changed.push(id);
     });
     if (changed.length > 0 && this.status === "completed" && this.answers < this.itemCount * stages.length) this.status = "processing";
