@@ -21,10 +21,11 @@ import (
 	"kondate/eventstore"
 	"kondate/handlers/httpapi"
 	"kondate/projections"
+	"kondate/projections/pgtest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(
+	pgtest.Main(
 		m,
 		// Two goroutines of fasthttp sleep on for seconds after a server's end.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
