@@ -47,7 +47,8 @@ func (c demoCommand) Run(ctx context.Context, env environment) error {
 	ready := make(chan running, 1)
 	served := make(chan error, 1)
 	go func() {
-		served <- serve(ctx, cfg, allRoles(), log, func(r running) { ready <- r })
+		a := &app{cfg: cfg, log: log}
+		served <- a.serve(ctx, allRoles(), func(r running) { ready <- r })
 	}()
 	var err error
 	select {
@@ -152,7 +153,7 @@ func printDish(out io.Writer, r row) {
 		if len(allergens.Allergens) == 0 {
 			say("allergens", "unknown: ask the staff")
 		}
-		say("ask", allergens.AskStaff.JA)
+		say("ask", allergens.AskStaff.Ja)
 	}
 	var ingredients cuisine.IngredientData
 	if r.into(menu.Ingredient, &ingredients) {
@@ -174,7 +175,7 @@ func printDish(out io.Writer, r row) {
 	if r.into(menu.Task8, &taste) {
 		say("taste", strings.Join(append(taste.Taste, taste.Texture...), ", "))
 	}
-	var image cuisine.ImageSearchData
+	var image cuisine.SearchData
 	if r.into(menu.SearchEngine, &image) {
 		say("image search", image.Query)
 	}

@@ -41,7 +41,8 @@ func (serveCommand) Help() string {
 // Run serves until a signal comes.
 func (c serveCommand) Run(ctx context.Context, env environment) error {
 	log := newLogger(env.stderr, slog.LevelInfo)
-	return serve(ctx, c.Config, c.Roles, log, func(r running) {
+	a := &app{cfg: c.Config, log: log}
+	return a.serve(ctx, c.Roles, func(r running) {
 		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability) //nolint:errcheck // a closed terminal is no reason to stop
 	})
 }
@@ -68,12 +69,10 @@ type running struct {
 
 // serve opens the broker and the database, runs the roles' parts until ctx ends, and stops everything in order: no new
 // requests, streams told to come back, stages handed back, projector, pool, database, broker.
-func serve(ctx context.Context, cfg Config, roles []string, log *slog.Logger, ready func(running)) (err error) {
-	if err := prepareDataDir(cfg.DataDir); err != nil {
+func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (err error) {
+	if err := prepareDataDir(a.cfg.DataDir); err != nil {
 		return err
 	}
-	var a app
-	a.cfg, a.log = cfg, log
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
@@ -106,12 +105,12 @@ func serve(ctx context.Context, cfg Config, roles []string, log *slog.Logger, re
 		r.HTTPURL = url
 		parts = append(parts, api...)
 	}
-	if err := r.write(cfg.DataDir); err != nil {
+	if err := r.write(a.cfg.DataDir); err != nil {
 		return err
 	}
-	defer os.Remove(connectionFile(cfg.DataDir)) //nolint:errcheck // a file that stays names a process that is gone
+	defer os.Remove(connectionFile(a.cfg.DataDir)) //nolint:errcheck // a file that stays names a process that is gone
 	ready(r)
-	return runParts(ctx, log, parts)
+	return runParts(ctx, a.log, parts)
 }
 
 func prepareDataDir(dir string) error {

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/cuisine"
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/console"
+	"kondate/handlers/httpapi"
+	"kondate/handlers/sse"
+	"kondate/handlers/stage"
+	"kondate/handlers/stage/local"
+	"kondate/projections"
+	"kondate/projections/postgres"
+	"kondate/streams"
+)
+
+// app is the program's parts and what they share.
+type app struct {
+	cfg Config
+	log *slog.Logger
+
+	nc         *nats.Conn
+	js         jetstream.JetStream
+	store      *eventstore.JetStream
+	natsURL    string // for other programs; empty if the embedded broker takes no connection
+	durability string
+
+	pool        *pgxpool.Pool
+	databaseURL string
+	psql        string
+
+	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
+
+	closers []func(context.Context) error // what close ends, in the order of opening
+}
+
+func (a *app) onClose(fn func(context.Context) error) { a.closers = append(a.closers, fn) }
+
+// close ends what was opened, the last one first.
+func (a *app) close(ctx context.Context) error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i](ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// openLog connects to the broker, or starts one in the process, and makes sure of the streams.
+func (a *app) openLog(ctx context.Context) error {
+	sync, err := streams.ParseSync(a.cfg.NATS.Sync)
+	if err != nil {
+		return err
+	}
+	if err := a.connect(ctx, sync); err != nil {
+		return err
+	}
+	if a.js, err = jetstream.New(a.nc); err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	topology := streams.Topology{
+		Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir, AckWait: a.cfg.Stages.AckWait,
+	}
+	if err := streams.Ensure(ctx, a.js, topology); err != nil {
+		return err
+	}
+	a.store = eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log})
+	return nil
+}
+
+func (a *app) connect(ctx context.Context, sync streams.SyncPolicy) (err error) {
+	name := nats.Name("kondate")
+	if a.cfg.NATS.URL != "" {
+		if a.nc, err = nats.Connect(a.cfg.NATS.URL, name, nats.MaxReconnects(-1)); err != nil {
+			return fmt.Errorf("connect to NATS at %s: %w", a.cfg.NATS.URL, err)
+		}
+		a.natsURL = a.nc.ConnectedUrlRedacted()
+		a.durability = fmt.Sprintf("%d copies of the log; when the broker at %s syncs them to disk is its own setting", a.cfg.NATS.Replicas, a.natsURL)
+	} else {
+		broker, err := streams.StartServer(ctx, streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log})
+		if err != nil {
+			return err
+		}
+		a.onClose(broker.Shutdown)
+		if a.nc, err = broker.Connect(name); err != nil {
+			return err
+		}
+		a.natsURL, a.durability = broker.URL(), streams.Durability(1, sync)
+	}
+	a.onClose(func(context.Context) error { a.nc.Close(); return nil })
+	return nil
+}
+
+// openDatabase connects to Postgres, or starts a private one, and brings its schema up to date.
+func (a *app) openDatabase(ctx context.Context) error {
+	a.databaseURL, a.psql = a.cfg.Database.URL, "psql '"+a.cfg.Database.URL+"'"
+	if a.databaseURL == "" {
+		db, err := postgres.Start(ctx, postgres.Config{Dir: a.dir("postgres"), Logger: a.log})
+		if err != nil {
+			return err
+		}
+		a.onClose(db.Stop)
+		a.databaseURL, a.psql = db.URL(), db.PsqlCommand()
+	}
+	if err := projections.Migrate(ctx, a.databaseURL); err != nil {
+		return err
+	}
+	cfg, err := a.cfg.Database.poolConfig(a.databaseURL, a.log)
+	if err != nil {
+		return err
+	}
+	if a.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
+	a.onClose(func(context.Context) error { a.pool.Close(); return nil })
+	return nil
+}
+
+func (a *app) projector() part {
+	p := projections.NewProjector(a.pool, a.store, projections.ProjectorConfig{
+		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, a.js) },
+		Logger:   a.log,
+	})
+	return part{"projector", p.Run}
+}
+
+func (a *app) stages() (part, error) {
+	providers := a.providers
+	if providers == nil {
+		knowledge, err := cuisine.Load()
+		if err != nil {
+			return part{}, fmt.Errorf("load the knowledge of dishes: %w", err)
+		}
+		providers = map[menu.Stage]stage.Provider{}
+		for _, s := range menu.Stages() {
+			providers[s] = local.New(knowledge, s)
+		}
+	}
+	consumer := func(ctx context.Context, name string) (jetstream.Consumer, error) {
+		return a.js.Consumer(ctx, streams.EventStream, name)
+	}
+	engine, err := stage.New(a.store, consumer, stage.Config{
+		Providers:        providers,
+		MaxParallelTasks: a.cfg.Processing.MaxParallelTasks,
+		TaskTimeout:      a.cfg.Processing.TaskTimeout,
+		RetryAttempts:    a.cfg.Processing.RetryAttempts,
+		RetryDelay:       a.cfg.Processing.RetryDelay,
+		AckWait:          a.cfg.Stages.AckWait,
+		Clock:            time.Now,
+		Logger:           a.log,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{"stages", engine.Run}, nil
+}
+
+// api returns the parts that serve HTTP, and the URL they serve at.
+func (a *app) api(ctx context.Context) ([]part, string, error) {
+	incarnation, err := streams.Identity(ctx, a.js)
+	if err != nil {
+		return nil, "", err
+	}
+	tenant := func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant }
+	queries := projections.NewQueries(a.pool)
+	hub, err := sse.NewHub(a.store, queries, streams.NewChannel(a.nc, a.cfg.SSE.ChannelPrefix), sse.Config{
+		MaxConnections:           a.cfg.SSE.MaxConnections,
+		MaxConnectionsPerSession: a.cfg.SSE.MaxConnectionsPerSession,
+		MaxConnectionsPerAddress: a.cfg.SSE.MaxConnectionsPerAddress,
+		KeepaliveInterval:        a.cfg.SSE.KeepaliveInterval,
+		EventHistoryTTL:          a.cfg.SSE.EventHistoryTTL,
+		MaxEventSize:             int(a.cfg.SSE.MaxEventSize),
+		ReconnectInterval:        a.cfg.SSE.Reconnect.ReconnectInterval,
+		MaxReconnectAttempts:     a.cfg.SSE.Reconnect.MaxReconnectAttempts,
+		Incarnation:              incarnation,
+		Tenant:                   tenant,
+		Now:                      time.Now,
+		Logger:                   a.log,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	api, err := httpapi.New(httpapi.Config{
+		Log: a.store, Rows: queries, Reservations: projections.NewReservations(a.pool, a.store), Tenant: tenant,
+		Checks: []httpapi.Check{
+			{Name: "log", Ready: func(ctx context.Context) error { _, err := a.store.Last(ctx); return err }},
+			{Name: "postgres", Ready: a.pool.Ping},
+		},
+		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: a.cfg.Database.PoolTimeout, Now: time.Now, Logger: a.log,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	web := fiber.New(fiber.Config{
+		BodyLimit: httpapi.MaxBodyBytes, ErrorHandler: httpapi.ErrorHandler(a.log), DisableStartupMessage: true,
+		ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+	})
+	api.Routes(web)
+	sse.NewHandler(hub, queries).Register(web)
+	if err := console.Routes(web); err != nil {
+		return nil, "", err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("listen on http.addr %s: %w", a.cfg.HTTP.Addr, err)
+	}
+	return []part{{"streams", hub.Run}, {"http", func(ctx context.Context) error { return serveHTTP(ctx, web, hub, listener) }}}, "http://" + listener.Addr().String(), nil
+}
+
+const (
+	readTimeout = 30 * time.Second
+	idleTimeout = 2 * time.Minute
+	// httpStop bounds how long the server waits for requests that are under way when it stops.
+	httpStop = 3 * time.Second
+)
+
+// serveHTTP serves until ctx ends, then ends the streams and lets the requests under way finish.
+func serveHTTP(ctx context.Context, web *fiber.App, hub *sse.Hub, listener net.Listener) error {
+	served := make(chan error, 1)
+	go func() { served <- web.Listener(httpapi.Linger(listener)) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStop)
+	defer cancel()
+	if err := hub.Close(stopCtx); err != nil {
+		return fmt.Errorf("end the streams: %w", err)
+	}
+	if err := web.ShutdownWithTimeout(httpStop); err != nil {
+		return fmt.Errorf("stop HTTP: %w", err)
+	}
+	return <-served
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/stage"
+	"kondate/projections/pgtest"
+)
+
+// asProgram makes the test binary the program itself, so that a test can kill it.
+const asProgram = "KONDATE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// patience is how long a test waits for what must happen before it fails.
+const patience = 2 * time.Minute
+
+// process is kondate serve in a process of its own.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	dir  string
+	conn connection
+	log  *syncBuffer
+	done chan struct{}
+}
+
+// startProcess runs serve on a data dir and waits until it is ready.
+func startProcess(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, log: &syncBuffer{}, done: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], append([]string{ //nolint:gosec,noctx // the test binary itself; the test ends it
+		"serve", "--data-dir", dir, "--http-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--nats-max-bytes", "1GiB",
+	}, args...)...)
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Stderr = p.log
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	ready := make(chan struct{})
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "kondate is ready") {
+				close(ready)
+			}
+		}
+		_ = p.cmd.Wait() // the exit code is read from the process state
+	}()
+	select {
+	case <-ready:
+	case <-p.done:
+		t.Fatalf("serve ended before it was ready:\n%s", p.log)
+	case <-time.After(patience):
+		t.Fatalf("serve is not ready:\n%s", p.log)
+	}
+	if p.conn, err = readConnection(dir); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// kill ends the process as a power cut would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.done
+}
+
+func (p *process) client() *client { return &client{base: p.conn.HTTPURL, http: &http.Client{}} }
+
+// store reads the log over the network, past everything the program serves.
+func (p *process) store() *eventstore.JetStream {
+	p.t.Helper()
+	nc, err := nats.Connect(p.conn.NATSURL)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return eventstore.NewJetStream(js, eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// system is everything in this process.
+type system struct {
+	*app
+
+	running running
+	stop    func() error
+}
+
+// startSystem serves in this process until the test ends or stop is called.
+func startSystem(tb testing.TB, providers map[menu.Stage]stage.Provider, args ...string) *system {
+	tb.Helper()
+	cfg, err := parseServe(args...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg.DataDir = pgtest.Dir(tb)
+	s := &system{app: &app{cfg: cfg, log: slog.New(slog.DiscardHandler), providers: providers}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, served := make(chan running, 1), make(chan error, 1)
+	go func() { served <- s.serve(ctx, allRoles(), func(r running) { ready <- r }) }()
+	select {
+	case s.running = <-ready:
+	case err := <-served:
+		cancel()
+		tb.Fatal(err)
+	}
+	s.stop = sync.OnceValue(func() error { cancel(); return <-served })
+	tb.Cleanup(func() {
+		if err := s.stop(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *system) client() *client {
+	return &client{base: s.running.HTTPURL, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+}
+
+func parseServe(args ...string) (Config, error) {
+	return parseConfig(map[string]string{}, append([]string{"--http-addr", "127.0.0.1:0", "--nats-max-bytes", "4GiB"}, args...)...)
+}
+
+// body is a submission of n dishes.
+func body(tb testing.TB, n int) []byte {
+	tb.Helper()
+	var sample submission
+	if err := json.Unmarshal(sampleMenu, &sample); err != nil {
+		tb.Fatal(err)
+	}
+	s := submission{Title: "試験", SourceLanguage: "ja", TargetLanguage: "en"}
+	for i := range n {
+		item := sample.Items[i%len(sample.Items)]
+		item.Price = fmt.Sprintf("%d円", 100+i)
+		s.Items = append(s.Items, item)
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
+}
+
+// follow reads a session's stream to its end and returns the sequences of its events.
+func follow(ctx context.Context, cl *client, url string) ([]uint64, error) {
+	var seqs []uint64
+	f := &follower{client: cl, url: url, pause: 50 * time.Millisecond, attempts: 100, out: func(string, ...any) {}}
+	err := f.run(ctx, func(fr frame) error {
+		e, ok, err := fr.stored()
+		if ok {
+			seqs = append(seqs, e.Seq)
+		}
+		return err
+	})
+	return seqs, err
+}
+
+// logOf returns what the log holds of a session.
+func logOf(t *testing.T, store *eventstore.JetStream, session string) []eventstore.Entry {
+	t.Helper()
+	entries, err := store.Load(t.Context(), menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(session)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Err != nil {
+			t.Fatal(e.Err)
+		}
+	}
+	return entries
+}
+
+// checkRows holds a session's rows against a fresh fold of its log.
+func checkRows(t *testing.T, cl *client, session string, entries []eventstore.Entry) {
+	t.Helper()
+	var want menu.Session
+	for _, e := range entries {
+		want = menu.Evolve(want, e.Recorded)
+	}
+	rows, err := cl.rows(t.Context(), session, want.LastSeq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != want.ItemCount || len(rows) != len(want.Dishes) {
+		t.Fatalf("session %s has %d rows, %d dishes in the log of %d submitted", session, len(rows), len(want.Dishes), want.ItemCount)
+	}
+	for _, r := range rows {
+		d := want.Dishes[r.ID]
+		if r.Name != d.Name || r.Position != d.Position || r.ProcessingStatus != d.Status() {
+			t.Fatalf("row %+v differs from the fold %+v", r, d)
+		}
+		for _, st := range menu.Stages() {
+			got, folded := r.Stages[st], d.Stages[st]
+			folded.Data = nil
+			if fmt.Sprint(got) != fmt.Sprint(folded) {
+				t.Fatalf("dish %s, %s: row says %+v, the fold %+v", r.ID, st, got, folded)
+			}
+			if column := r.Columns[st]; column != nil && !sameJSON(t, *column, d.Stages[st].Data) {
+				t.Fatalf("dish %s, %s: row has %s, the fold %s", r.ID, st, *column, d.Stages[st].Data)
+			}
+		}
+	}
+}
+
+func sameJSON(t *testing.T, a, b []byte) bool {
+	t.Helper()
+	var x, y any
+	if err := json.Unmarshal(a, &x); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &y); err != nil {
+		t.Fatal(err)
+	}
+	p, err := json.Marshal(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := json.Marshal(y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Equal(p, q)
+}
+
+// syncBuffer collects what several goroutines write.
+type syncBuffer struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+var _ io.Writer = (*syncBuffer)(nil)
