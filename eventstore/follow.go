@@ -112,7 +112,7 @@ func (f *follower) run(ctx context.Context) error {
 		// The consumer ends with its follower and not with the linger, or restarts would eat the stream's consumer limit.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = f.store.js.DeleteConsumer(ctx, streams.EventStream, consumer.CachedInfo().Name) //nolint:errcheck // it lingers ten seconds at worst
+		_ = f.store.js.DeleteConsumer(ctx, streams.EventStream, consumer.CachedInfo().Name) // it lingers ten seconds at worst
 	}()
 	for {
 		if err := f.pull(ctx, consumer); err != nil {

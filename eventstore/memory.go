@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,8 +86,8 @@ func (m *Memory) add(msg *nats.Msg) uint64 {
 }
 
 func (m *Memory) last(key menu.Key, lane menu.Lane) uint64 {
-	for i := len(m.entries) - 1; i >= 0; i-- {
-		if e := m.entries[i]; e.Key == key && (lane == "" || e.Type.Lane() == lane) {
+	for _, e := range slices.Backward(m.entries) {
+		if e.Key == key && (lane == "" || e.Type.Lane() == lane) {
 			return e.Seq
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -51,8 +52,8 @@ func (a *app) onClose(fn func(context.Context) error) { a.closers = append(a.clo
 // close ends what was opened, the last one first.
 func (a *app) close(ctx context.Context) error {
 	var errs []error
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		errs = append(errs, a.closers[i](ctx))
+	for _, end := range slices.Backward(a.closers) {
+		errs = append(errs, end(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -203,7 +204,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	web := fiber.New(fiber.Config{
-		BodyLimit: httpapi.MaxBodyBytes, ErrorHandler: httpapi.ErrorHandler(a.log), DisableStartupMessage: true,
+		BodyLimit: httpapi.MaxBodyBytes, ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // it is called with each request's own DisableStartupMessage: true,
 		ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	})
 	api.Routes(web)

@@ -76,14 +76,15 @@ type problem struct {
 
 // Error says what the server said.
 func (p *problem) Error() string {
-	text := fmt.Sprintf("the server answered %d %s", p.Status, p.Title)
+	var text strings.Builder
+	fmt.Fprintf(&text, "the server answered %d %s", p.Status, p.Title)
 	if p.Detail != "" {
-		text += ": " + p.Detail
+		text.WriteString(": " + p.Detail)
 	}
 	for _, f := range p.Errors {
-		text += "\n  " + f.Field + " " + f.Problem
+		text.WriteString("\n  " + f.Field + " " + f.Problem)
 	}
-	return text
+	return text.String()
 }
 
 // submit posts a menu.
@@ -128,7 +129,7 @@ func problemOf(resp *http.Response) error {
 	p := &problem{Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode)}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	if err == nil && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
-		_ = json.Unmarshal(raw, p) //nolint:errcheck // what cannot be read leaves the status, which says enough
+		_ = json.Unmarshal(raw, p) // what cannot be read leaves the status, which says enough
 	}
 	return p
 }

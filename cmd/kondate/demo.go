@@ -66,7 +66,6 @@ func (c demoCommand) Run(ctx context.Context, env environment) error {
 // show is the demo itself, on a running system.
 func (c demoCommand) show(ctx context.Context, env environment, cfg Config, r running) error {
 	out := bufio.NewWriter(env.stdout)
-	defer out.Flush() //nolint:errcheck // a closed terminal is no reason to fail
 	cl := &client{base: r.HTTPURL, http: &http.Client{}}
 	answer, err := cl.submit(ctx, sampleMenu)
 	if err != nil {
@@ -74,7 +73,7 @@ func (c demoCommand) show(ctx context.Context, env environment, cfg Config, r ru
 	}
 	f := &follower{
 		client: cl, url: answer.StreamURL, pause: cfg.SSE.Reconnect.ReconnectInterval, attempts: cfg.SSE.Reconnect.MaxReconnectAttempts,
-		out: func(format string, args ...any) { fmt.Fprintf(env.stderr, format+"\n", args...) }, //nolint:errcheck // as above
+		out: func(format string, args ...any) { fmt.Fprintf(env.stderr, format+"\n", args...) },
 	}
 	session, err := show(ctx, f, newScreen(env.stdout))
 	if err != nil {
@@ -85,7 +84,7 @@ func (c demoCommand) show(ctx context.Context, env environment, cfg Config, r ru
 		return err
 	}
 	results := session.ItemCount*menu.StageCount - session.Unanswered()
-	fmt.Fprintf(out, "\n%d dishes × %d stages: %d results. Three dishes in full:\n", len(rows), menu.StageCount, results) //nolint:errcheck // as above
+	fmt.Fprintf(out, "\n%d dishes × %d stages: %d results. Three dishes in full:\n", len(rows), menu.StageCount, results)
 	for _, i := range spread(len(rows), shownInFull) {
 		printDish(out, rows[i])
 	}
@@ -105,11 +104,11 @@ func (c demoCommand) hold(ctx context.Context, env environment) error {
 	if !c.Hold && (!isFile || !term.IsTerminal(int(in.Fd()))) {
 		return nil
 	}
-	fmt.Fprintln(env.stdout, "Everything keeps running until you press Enter.") //nolint:errcheck // a closed terminal is no reason to fail
+	fmt.Fprintln(env.stdout, "Everything keeps running until you press Enter.")
 	pressed := make(chan struct{})
 	go func() {
 		defer close(pressed)
-		_, _ = bufio.NewReader(env.stdin).ReadString('\n') //nolint:errcheck // the end of the input is as good as Enter
+		_, _ = bufio.NewReader(env.stdin).ReadString('\n') // the end of the input is as good as Enter
 	}()
 	select {
 	case <-pressed:
@@ -130,10 +129,10 @@ func spread(n, k int) []int {
 func printDish(out io.Writer, r row) {
 	say := func(label, text string) {
 		if text != "" {
-			fmt.Fprintf(out, "  %-13s %s\n", label, printable(text)) //nolint:errcheck // a closed terminal is no reason to fail
+			fmt.Fprintf(out, "  %-13s %s\n", label, printable(text))
 		}
 	}
-	fmt.Fprintf(out, "\n%s  %s\n", printable(r.Name), printable(deref(r.Price))) //nolint:errcheck // as above
+	fmt.Fprintf(out, "\n%s  %s\n", printable(r.Name), printable(deref(r.Price)))
 	say("translation", deref(r.Translation))
 	var reading cuisine.PronunciationData
 	if r.into(menu.Task7, &reading) {
@@ -145,7 +144,7 @@ func printDish(out io.Writer, r row) {
 	if r.into(menu.Allergen, &allergens) {
 		byLevel := map[string][]string{}
 		for _, a := range allergens.Allergens {
-			byLevel[string(a.Level)] = append(byLevel[string(a.Level)], a.Code+" ("+a.SourceIngredient+")")
+			byLevel[a.Level] = append(byLevel[a.Level], a.Code+" ("+a.SourceIngredient+")")
 		}
 		for _, level := range []string{"contains", "likely", "may_contain"} {
 			say(strings.ReplaceAll(level, "_", " "), strings.Join(byLevel[level], ", "))
@@ -167,7 +166,7 @@ func printDish(out io.Writer, r row) {
 	if r.into(menu.Task6, &diet) {
 		var labels []string
 		for _, l := range diet.Labels {
-			labels = append(labels, l.Code+": "+string(l.Verdict))
+			labels = append(labels, l.Code+": "+l.Verdict)
 		}
 		say("diet", strings.Join(labels, ", "))
 	}
@@ -201,6 +200,6 @@ How to go on, from a second terminal while this runs (or later, while "kondate s
   the stream     curl -N %s%s
   watch          kondate watch %s --data-dir %s
   rows (SQL)     %s -c "select position, name, translation, allergy->'by_standard'->'jp' from menus where session_id = '%s' order by position"
-`, r.HTTPURL, answer.SessionID, r.HTTPURL, answer.StreamURL, answer.SessionID, cfg.DataDir, r.Psql, answer.SessionID) //nolint:errcheck // a closed terminal is no reason to fail
-	fmt.Fprintf(out, "  events (NATS)  server %s, stream MENU_EVENTS, subject menu.evt.public.%s.>\n\n", r.NATSURL, answer.SessionID) //nolint:errcheck // as above
+`, r.HTTPURL, answer.SessionID, r.HTTPURL, answer.StreamURL, answer.SessionID, cfg.DataDir, r.Psql, answer.SessionID)
+	fmt.Fprintf(out, "  events (NATS)  server %s, stream MENU_EVENTS, subject menu.evt.public.%s.>\n\n", r.NATSURL, answer.SessionID)
 }

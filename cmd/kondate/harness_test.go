@@ -53,7 +53,7 @@ type process struct {
 func startProcess(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, log: &syncBuffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], append([]string{ //nolint:gosec,noctx // the test binary itself; the test ends it
+	p.cmd = exec.Command(os.Args[0], append([]string{ //nolint:noctx // the test binary itself; the test ends it
 		"serve", "--data-dir", dir, "--http-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--nats-max-bytes", "1GiB",
 	}, args...)...)
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")

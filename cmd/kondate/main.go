@@ -100,6 +100,6 @@ func configFile(env environment) string {
 }
 
 func fail(env environment, code int, err error) int {
-	fmt.Fprintf(env.stderr, "kondate: %v\n", err) //nolint:errcheck // there is nowhere else to say it
+	fmt.Fprintf(env.stderr, "kondate: %v\n", err)
 	return code
 }

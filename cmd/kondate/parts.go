@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // part is one long-running piece of the program. run blocks until its context ends and it has put its work down.
@@ -44,10 +45,10 @@ func runParts(ctx context.Context, log *slog.Logger, parts []part) error {
 	case reason = <-failed:
 		log.ErrorContext(ctx, "part failed, stopping", "error", reason)
 	}
-	for i := len(started) - 1; i >= 0; i-- {
-		started[i].stop()
-		<-started[i].done
-		log.DebugContext(ctx, "part stopped", "part", started[i].name)
+	for _, r := range slices.Backward(started) {
+		r.stop()
+		<-r.done
+		log.DebugContext(ctx, "part stopped", "part", r.name)
 	}
 	return reason
 }

@@ -43,7 +43,7 @@ func (c serveCommand) Run(ctx context.Context, env environment) error {
 	log := newLogger(env.stderr, slog.LevelInfo)
 	a := &app{cfg: c.Config, log: log}
 	return a.serve(ctx, c.Roles, func(r running) {
-		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability) //nolint:errcheck // a closed terminal is no reason to stop
+		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability)
 	})
 }
 
@@ -130,7 +130,7 @@ func freeAddress(ctx context.Context, addr string) string {
 		}
 		return addr
 	}
-	_ = l.Close() //nolint:errcheck // it was bound only to see whether it can be
+	_ = l.Close() // it was bound only to see whether it can be
 	return addr
 }
 

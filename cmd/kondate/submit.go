@@ -64,7 +64,7 @@ func (c submitCommand) Run(ctx context.Context, env environment) error {
 			return fmt.Errorf("print the answer: %w", err)
 		}
 	} else {
-		fmt.Fprintf(env.stdout, "session %s: %d dishes accepted\n", answer.SessionID, len(answer.Items)) //nolint:errcheck // a closed terminal is no reason to stop
+		fmt.Fprintf(env.stdout, "session %s: %d dishes accepted\n", answer.SessionID, len(answer.Items))
 	}
 	if !c.Follow {
 		return nil

@@ -74,7 +74,7 @@ func TestDemoNextSteps(t *testing.T) {
 		}
 		return m[1]
 	}
-	rows, err := exec.CommandContext(t.Context(), "sh", "-c", line("rows (SQL)")).CombinedOutput() //nolint:gosec // the line that the demo prints
+	rows, err := exec.CommandContext(t.Context(), "sh", "-c", line("rows (SQL)")).CombinedOutput()
 	if err != nil || !strings.Contains(string(rows), "(38 rows)") {
 		t.Errorf("psql: %v\n%s", err, rows)
 	}
@@ -250,7 +250,7 @@ func TestChannel(t *testing.T) {
 		t.Fatalf("live messages = %q, want %q", notes, want)
 	}
 	go func() {
-		for range got { //nolint:revive // the rest of the stream is of no interest
+		for range got { // the rest of the stream is of no interest
 		}
 	}()
 	if err := <-followed; err != nil {

@@ -45,7 +45,7 @@ func (s *screen) show(session menu.Session, typ menu.Type, done bool) {
 
 // line says in one line what an event brought.
 func (s *screen) line(session menu.Session, typ menu.Type) {
-	fmt.Fprintf(s.out, "%6.2fs  %-26s %s\n", time.Since(s.started).Seconds(), typ, tally(session)) //nolint:errcheck // a closed terminal is no reason to stop
+	fmt.Fprintf(s.out, "%6.2fs  %-26s %s\n", time.Since(s.started).Seconds(), typ, tally(session))
 }
 
 // tally says how far a session is.
@@ -79,10 +79,10 @@ func (s *screen) table(session menu.Session) {
 	}
 	lines = append(lines, "", fmt.Sprintf("%s  %.2fs", tally(session), time.Since(s.started).Seconds()), "")
 	if s.lines > 0 {
-		fmt.Fprintf(s.out, "\x1b[%dA", s.lines) //nolint:errcheck // a closed terminal is no reason to stop
+		fmt.Fprintf(s.out, "\x1b[%dA", s.lines)
 	}
 	for _, line := range lines {
-		fmt.Fprintf(s.out, "\r\x1b[2K%s\n", line) //nolint:errcheck // a closed terminal is no reason to stop
+		fmt.Fprintf(s.out, "\r\x1b[2K%s\n", line)
 	}
 	s.lines = len(lines)
 }

@@ -26,7 +26,7 @@ type submissionItem struct {
 }
 
 // pricePattern finds a printed price at the end of a line: ¥850, 850円(税込935円)〜, $9.50, 9,50 €, 千二百円, 時価.
-var pricePattern = regexp.MustCompile(`[\s　.…・:：─―-]+((?:[¥￥$€£]\s*[0-9０-９][0-9０-９.,，．]*|[0-9０-９][0-9０-９.,，．]*\s*(?:円|yen|[€$£])|[〇一二三四五六七八九十百千万]+円|時価).*)$`) //nolint:gochecknoglobals // compiled once
+var pricePattern = regexp.MustCompile(`[\s　.…・:：─―-]+((?:[¥￥$€£]\s*[0-9０-９][0-9０-９.,，．]*|[0-9０-９][0-9０-９.,，．]*\s*(?:円|yen|[€$£])|[〇一二三四五六七八九十百千万]+円|時価).*)$`)
 
 // readMenu turns a file into the body of a submission: JSON is sent as it is, anything else is text with one dish a
 // line, an optional price at its end, and headings (【焼き物】 or # Grilled) as categories.

@@ -48,7 +48,7 @@ func (c watchCommand) Run(ctx context.Context, env environment) error {
 func watch(ctx context.Context, env environment, cl *client, url string, retry ReconnectConfig, asJSON bool) error {
 	f := &follower{
 		client: cl, url: url, pause: retry.ReconnectInterval, attempts: retry.MaxReconnectAttempts,
-		out: func(format string, args ...any) { fmt.Fprintf(env.stderr, format+"\n", args...) }, //nolint:errcheck // a closed terminal is no reason to stop
+		out: func(format string, args ...any) { fmt.Fprintf(env.stderr, format+"\n", args...) },
 	}
 	if asJSON {
 		return f.run(ctx, func(fr frame) error {

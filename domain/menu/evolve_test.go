@@ -43,8 +43,10 @@ func TestProcessingStatus(t *testing.T) {
 		"SevenAndParked": {append(seven[:7:7], parked(menu.Task8, 0, "d-0")), menu.DishFailed},
 		"RetryAsked": {append(seven[:7:7], parked(menu.Task8, 0, "d-0"),
 			menu.StageRetryRequested{Stage: menu.Task8, IDs: []menu.DishID{"d-0"}, Epoch: 1}), menu.Processing},
-		"RetryOfTheOnlyAnswer": {[]menu.Event{parked(menu.Task8, 0, "d-0"),
-			menu.StageRetryRequested{Stage: menu.Task8, IDs: []menu.DishID{"d-0"}, Epoch: 1}}, menu.Processing},
+		"RetryOfTheOnlyAnswer": {[]menu.Event{
+			parked(menu.Task8, 0, "d-0"),
+			menu.StageRetryRequested{Stage: menu.Task8, IDs: []menu.DishID{"d-0"}, Epoch: 1},
+		}, menu.Processing},
 		"UnknownDish":     {[]menu.Event{menutest.Completed(menu.Task8, "nobody")}, menu.BasicCompleted},
 		"AnswerOfTheNext": {[]menu.Event{parked(menu.Task8, 1, "d-0")}, menu.BasicCompleted},
 	}
