@@ -204,8 +204,8 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	web := fiber.New(fiber.Config{
-		BodyLimit: httpapi.MaxBodyBytes, ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // it is called with each request's own DisableStartupMessage: true,
-		ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
+		BodyLimit:    httpapi.MaxBodyBytes, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	})
 	api.Routes(web)
 	sse.NewHandler(hub, queries).Register(web)
