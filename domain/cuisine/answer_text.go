@@ -119,15 +119,14 @@ func (r Reading) printedName() string { return cut(r.printed, maxTranslation) }
 // categoryLine translates the heading, or returns "" where a word is unknown.
 func (r Reading) categoryLine() string {
 	main, _ := brackets(simplify(clean(r.q.Category)))
-	pick := func(t *term) string { return r.say(t.English, t.ja) }
-	if t := r.k.categories[lookupKey(string(main))]; t != nil {
-		return pick(t)
+	if s := r.heading(lookupKey(string(main))); s != "" {
+		return cut(upperFirst(s), maxTranslation)
 	}
 	var out []string
 	for part := range strings.FieldsFuncSeq(string(main), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
 		key := lookupKey(part)
-		if t := r.k.categories[key]; t != nil {
-			out = append(out, pick(t))
+		if s := r.heading(key); s != "" {
+			out = append(out, s)
 			continue
 		}
 		c := &composer{latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps([]rune(part))}
@@ -139,15 +138,27 @@ func (r Reading) categoryLine() string {
 			return ""
 		}
 	}
-	for i, s := range out {
-		if i > 0 && r.textLang == "en" {
-			out[i] = strings.ToLower(s[:1]) + s[1:]
-		}
-	}
+	out = slices.Compact(out)
 	if r.textLang == "ja" {
 		return cut(strings.Join(out, "・"), maxTranslation)
 	}
-	return cut(upperFirst(joinWords(out, "and")), maxTranslation)
+	for i := range out {
+		out[i] = upperFirst(out[i])
+	}
+	return cut(strings.Join(out, ", "), maxTranslation)
+}
+
+// heading translates one word of a heading. A spelling that has a meaning of
+// its own (グラタン under "Western-style dishes") keeps it.
+func (r Reading) heading(key string) string {
+	t := r.k.categories[key]
+	if t == nil {
+		return ""
+	}
+	if w := r.k.meanings(key, r.families); w.term != nil && w.kind != kindModifier && t.Role == "broad" && lookupKey(t.ja) != key {
+		return r.say(or(w.Bare, w.English), w.ja)
+	}
+	return r.say(t.English, t.ja)
 }
 
 // Description says in a few words what the dish is.

@@ -8,6 +8,7 @@ import (
 // phrase is a piece of a menu line under construction, in both languages.
 type phrase struct {
 	en, ja string
+	short  string // English inside a longer line; empty: the same
 	uses   []use
 	term   *term // the word that made it: an ingredient, or the head applied last
 	open   bool  // a bare ingredient or sauce, still looking for a method or head
@@ -41,6 +42,8 @@ type composer struct {
 }
 
 func (c *composer) add(tokens []token) {
+	tokens, dropped := readable(tokens)
+	c.unknown = append(c.unknown, dropped...)
 	for i, t := range tokens {
 		switch {
 		case t.gap:
@@ -68,10 +71,7 @@ func (c *composer) add(tokens []token) {
 func (c *composer) word(t token, last bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
-		c.push(phrase{
-			en: t.term.English, ja: t.term.ja, uses: t.term.parts, term: t.term, open: true,
-			sauce: t.term.kind == kindSauce, start: t.start, food: true,
-		})
+		c.food(t)
 	case kindDish:
 		c.dish(t)
 	case kindMethod, kindHead:
@@ -82,18 +82,41 @@ func (c *composer) word(t token, last bool) {
 	}
 }
 
+// food adds an ingredient. Two words for one meat are one: in 和牛ロース and
+// 豚カルビ the first names the animal, the second the cut.
+func (c *composer) food(t token) {
+	p := phrase{
+		en: t.term.English, ja: t.term.ja, uses: t.term.parts, term: t.term, open: true,
+		sauce: t.term.kind == kindSauce || t.term.Role == "sauce" || t.term.isSeasoning(), start: t.start, food: true,
+	}
+	if !p.sauce {
+		p.short = t.term.Bare
+	}
+	if n := len(c.phrases); n > 0 && !c.joined && !c.barrier && len(c.pending) == 0 && t.term.Group == "meat" {
+		if last := &c.phrases[n-1]; last.open && last.term != nil && last.term.Group == "meat" {
+			cut := or(p.short, p.en)
+			if animal := or(last.term.Bare, last.term.English); !strings.Contains(cut, animal) {
+				cut = animal + " " + strings.TrimPrefix(cut, "beef ")
+			}
+			last.en, last.short, last.ja = cut, "", last.ja+p.ja
+			return
+		}
+	}
+	c.push(p)
+}
+
 func (c *composer) push(p phrase) {
 	p.joined = c.joined
 	c.joined = false
 	for i := len(c.pending) - 1; i >= 0; i-- {
 		m := c.pending[i]
 		if m.kind == kindModifier {
-			p.en, p.ja = m.English+" "+p.en, m.ja+p.ja
+			p.adorn(m)
 			continue
 		}
-		open := p.open
+		open, sauce := p.open, p.sauce
 		p = c.apply(m, []phrase{p}, p.start)
-		p.open = open
+		p.open, p.sauce = open, sauce
 	}
 	c.pending = nil
 	if c.withNext {
@@ -103,20 +126,41 @@ func (c *composer) push(p phrase) {
 	c.phrases = append(c.phrases, p)
 }
 
+func (p *phrase) adorn(m *term) {
+	p.en, p.ja = m.English+" "+p.inner(), m.ja+p.ja
+	p.short = ""
+	p.uses = slices.Concat(p.uses, m.parts)
+}
+
+// inner is the phrase's English inside a longer line.
+func (p *phrase) inner() string {
+	if p.short != "" {
+		return p.short
+	}
+	return lowerFirst(p.en)
+}
+
 // apply makes the phrase that a method or head forms with its arguments.
 func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	foods, sauces := split2(args)
-	en, after := joinPhrases(foods, "en"), ""
+	en, after := joinInner(foods), ""
 	switch {
 	case len(sauces) == 0:
 	case strings.HasPrefix(t.English, "{}") || len(foods) == 0:
-		en = strings.TrimSpace(en + " " + joinAttributes(sauces))
+		if attr := joinAttributes(sauces); args[0].sauce {
+			en = strings.TrimSpace(attr + " " + en)
+		} else {
+			en = strings.TrimSpace(en + " " + attr)
+		}
 	default:
-		after = " with " + joinPhrases(sauces, "en")
+		after = " with " + joinInner(sauces)
 	}
 	ja := joinPhrases(slices.Concat(foods, sauces), "ja")
-	p := phrase{term: t, start: start, food: len(t.parts) > 0}
+	p := phrase{term: t, start: start, food: len(t.parts) > 0, sauce: t.Group == "sauce", open: t.Group == "sauce"}
 	p.en = strings.Replace(t.English, "{}", en, 1) + after
+	if noun, ok := strings.CutPrefix(t.English, "{} "); ok && strings.HasSuffix(en, noun) {
+		p.en = en // "skewer skewer"
+	}
 	if p.ja = t.ja; ja != "" {
 		if p.ja = ja + t.ja; t.JaTmpl != "" {
 			p.ja = strings.Replace(t.JaTmpl, "{}", ja, 1)
@@ -169,16 +213,12 @@ func (c *composer) dish(t token) {
 	if !c.joined && !c.latin && !c.barrier {
 		n = c.trailing(false, false)
 	}
-	p := phrase{en: t.term.English, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
-	if n > 0 || len(c.phrases) > 0 || len(c.withs) > 0 {
-		if t.term.Bare != "" {
-			p.en = t.term.Bare
-		}
-	}
+	p := phrase{en: t.term.English, short: t.term.Bare, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
 	if n > 0 {
 		args := c.take(n)
 		foods, sauces := split2(args)
-		p.en = strings.TrimSpace(joinPhrases(foods, "en")+" "+joinAttributes(sauces)) + " " + p.en
+		p.en = strings.TrimSpace(joinInner(foods)+" "+joinAttributes(sauces)) + " " + p.inner()
+		p.short = ""
 		p.ja = joinPhrases(args, "ja") + p.ja
 		p.start = args[0].start
 		for _, a := range args {
@@ -205,6 +245,9 @@ func (c *composer) head(t token, last bool) {
 		c.heads = append(c.heads, t.term)
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
+	case t.dish != nil:
+		t.term = t.dish
+		c.dish(t)
 	default:
 		c.push(phrase{
 			en: t.term.Bare, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0,
@@ -221,8 +264,7 @@ func (c *composer) modifier(t token) {
 		case len(c.phrases) == 0 && len(c.pending) == 0 && len(c.heads) == 0:
 			c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
 		case c.latin && len(c.phrases) > 0:
-			p := &c.phrases[len(c.phrases)-1]
-			p.en, p.ja = m.English+" "+p.en, m.ja+p.ja
+			c.phrases[len(c.phrases)-1].adorn(m)
 		default:
 			c.pending = append(c.pending, m)
 		}
@@ -239,8 +281,7 @@ func (c *composer) modifier(t token) {
 		c.withNext = true
 	case roleStyle:
 		if n := len(c.phrases); n > 0 {
-			p := c.take(1)[0]
-			c.pending = append(c.pending, &term{kind: kindModifier, record: record{English: p.en + "-style"}, ja: p.ja + "風"})
+			c.pending = append(c.pending, styled(c.take(1)[0], m))
 		}
 	case roleNot:
 		c.negate(t)
@@ -251,6 +292,20 @@ func (c *composer) modifier(t token) {
 		c.claims = append(c.claims, t.text)
 	default: // of, drop, service, a lone unit: nothing to say
 	}
+}
+
+// styled makes an adjective of a phrase: 天ぷら風, 柚子風味. What it is made
+// of stays possible; only food that another word was put on stays certain.
+func styled(p phrase, m *term) *term {
+	t := &term{kind: kindModifier, record: record{English: p.inner() + "-" + m.English}, ja: p.ja + m.ja}
+	for _, u := range p.uses {
+		own := p.term == nil || p.term.kind == kindDish || u.term == p.term || slices.ContainsFunc(p.term.parts, func(o use) bool { return o.term == u.term })
+		if own {
+			u.cert = possible
+		}
+		t.parts = append(t.parts, u)
+	}
+	return t
 }
 
 // accompany moves the food before 付き or のせ to what the line says "with".
@@ -316,9 +371,15 @@ func (c *composer) finish() {
 	}
 	c.pending = nil
 	if len(c.phrases) > 1 { // a sauce left alone belongs to the rest
-		kept := c.phrases[:0:0]
+		if first := c.phrases[0]; first.sauce && !c.phrases[1].sauce && !c.phrases[1].joined { // 味噌きゅうり
+			next := &c.phrases[1]
+			next.en, next.ja, next.short = joinAttributes(c.phrases[:1])+" "+next.inner(), first.ja+next.ja, ""
+			next.uses = slices.Concat(next.uses, first.uses)
+			c.phrases = c.phrases[1:]
+		}
+		kept, moved := c.phrases[:0:0], false
 		for i, p := range c.phrases {
-			if i > 0 && p.open && (p.sauce || !c.phrases[0].open) && !p.joined {
+			if moved = i > 0 && p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved))); moved {
 				c.withs = append(c.withs, p)
 			} else {
 				kept = append(kept, p)
@@ -340,6 +401,34 @@ func split2(ps []phrase) (foods, sauces []phrase) {
 		}
 	}
 	return foods, sauces
+}
+
+// joinInner lists phrases inside a longer line.
+func joinInner(ps []phrase) string {
+	inner := make([]phrase, len(ps))
+	for i, p := range ps {
+		inner[i] = phrase{en: p.inner()}
+	}
+	return joinPhrases(inner, "en")
+}
+
+// lowerFirst lowers a line's first letter unless a name begins it.
+func lowerFirst(s string) string {
+	first, _, _ := strings.Cut(s, " ")
+	switch first, _, _ = strings.Cut(first, "-"); first {
+	case "Japanese", "French", "Caesar", "Korean", "Thai", "Hiroshima", "Nagasaki", "Nicoise", "Margherita", "Cobb", "California",
+		"Milanese", "Sicilian", "Danish", "Swiss", "Worcestershire", "Chinese", "Italian", "Calpis", "Peking", "Shaoxing",
+		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese":
+		return s
+	default:
+	}
+	if len(s) > 1 && s[1] >= 'A' && s[1] <= 'Z' { // BLT
+		return s
+	}
+	for _, r := range s {
+		return strings.ToLower(string(r)) + s[len(string(r)):]
+	}
+	return s
 }
 
 func joinAttributes(sauces []phrase) string {

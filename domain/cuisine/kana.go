@@ -51,21 +51,18 @@ func morae(kana string) []mora {
 	return out
 }
 
-const (
-	monoKana  = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわをがぎぐげござじずぜぞだぢづでどばびぶべぼぱぴぷぺぽゔぁぃぅぇぉゃゅょゎゐゑ"
-	monoRoman = "a i u e o ka ki ku ke ko sa shi su se so ta chi tsu te to na ni nu ne no ha hi fu he ho ma mi mu me mo ya yu yo ra ri ru re ro wa o " +
-		"ga gi gu ge go za ji zu ze zo da ji zu de do ba bi bu be bo pa pi pu pe po vu a i u e o ya yu yo wa i e"
-)
+// hepburn holds three letters for each kana from ぁ to ゖ, in code order.
+const hepburn = "a  a  i  i  u  u  e  e  o  o  ka ga ki gi ku gu ke ge ko go sa za " +
+	"shiji su zu se ze so zo ta da chiji *  tsuzu te de to do na ni nu " +
+	"ne no ha ba pa hi bi pi fu bu pu he be pe ho bo po ma mi mu me mo " +
+	"ya ya yu yu yo yo ra ri ru re ro wa wa i  e  o  n  vu ka ke "
 
 func monograph(h rune) (mora, bool) {
-	i := 0
-	for _, r := range monoKana {
-		if r == h {
-			return split(strings.Fields(monoRoman)[i]), true
-		}
-		i++
+	if !hiragana(h) {
+		return mora{}, false
 	}
-	return mora{}, false
+	i := int(h-'ぁ') * 3
+	return split(strings.TrimRight(hepburn[i:i+3], " ")), true
 }
 
 func split(s string) mora { return mora{cons: s[:len(s)-1], vowel: s[len(s)-1:]} }
@@ -76,8 +73,19 @@ func digraph(h, small rune) (mora, bool) {
 	if !ok {
 		return mora{}, false
 	}
-	v, ok := map[rune]string{'ゃ': "a", 'ゅ': "u", 'ょ': "o", 'ぁ': "a", 'ぃ': "i", 'ぅ': "u", 'ぇ': "e", 'ぉ': "o", 'ゎ': "a"}[small]
-	if !ok {
+	var v string
+	switch small {
+	case 'ゃ', 'ぁ', 'ゎ':
+		v = "a"
+	case 'ゅ', 'ぅ':
+		v = "u"
+	case 'ょ', 'ぉ':
+		v = "o"
+	case 'ぃ':
+		v = "i"
+	case 'ぇ':
+		v = "e"
+	default:
 		return mora{}, false
 	}
 	switch small {
@@ -110,7 +118,18 @@ func digraph(h, small rune) (mora, bool) {
 }
 
 func macron(vowel string) string {
-	return map[string]string{"a": "ā", "i": "ī", "u": "ū", "e": "ē", "o": "ō"}[vowel]
+	switch vowel {
+	case "a":
+		return "ā"
+	case "i":
+		return "ī"
+	case "u":
+		return "ū"
+	case "e":
+		return "ē"
+	default:
+		return "ō"
+	}
 }
 
 func hiragana(r rune) bool { return r >= 'ぁ' && r <= 'ゖ' }
@@ -145,13 +164,13 @@ func romanise(kana string) (plain, macrons string) {
 		long := x.long
 		if !long && i+1 < len(ms) && ms[i+1].cons == "" && hiragana(x.src) && hiragana(ms[i+1].src) {
 			switch x.vowel + ms[i+1].vowel {
-			case "ou", "oo", "uu", "aa", "ee":
+			case "ou", "oo", "uu":
 				long = true
 				i++
 			default:
 			}
 		}
-		p.WriteString(cons + x.vowel)
+		p.WriteString(strings.TrimSuffix(cons, "'") + x.vowel)
 		if long && x.vowel != "" {
 			m.WriteString(cons + macron(x.vowel))
 		} else {

@@ -108,7 +108,9 @@ func simplify(s string) []rune {
 	if strings.ContainsRune(s, '<') {
 		s = tagPattern.ReplaceAllString(s, " ")
 	}
-	s = leaderPattern.ReplaceAllString(s, " ")
+	if strings.ContainsAny(s, ".・_=…-―—") {
+		s = leaderPattern.ReplaceAllString(s, " ")
+	}
 	if strings.ContainsAny(s, "0123456789") {
 		s = pricePattern.ReplaceAllString(s, " ")
 	}

@@ -70,15 +70,22 @@ func (k *Knowledge) Read(q Query) Reading {
 		return r
 	}
 	main, extras := brackets(text)
-	c := &composer{
-		latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(main),
-	}
-	tokens := k.tokenise(main, r.families, r.source)
-	c.add(tokens)
-	c.finish()
+	c, tokens := r.compose(main)
 	r.dish = soleDish(tokens)
 	k.addExtras(c, extras, &r)
-	if r.category(c); k.accepts(tokens, c) {
+	accepted := k.accepts(tokens, c)
+	if !accepted && len(extras) > 0 { // the dish may stand inside the brackets
+		open := []rune(strings.Map(func(c rune) rune {
+			if strings.ContainsRune(anyBracket, c) {
+				return ' '
+			}
+			return c
+		}, string(text)))
+		if c2, t2 := r.compose(open); k.accepts(t2, c2) {
+			c, tokens, accepted = c2, t2, true
+		}
+	}
+	if r.category(c); accepted {
 		r.fill(c, tokens)
 	} else if r.opaque = c.opaque; r.family != nil {
 		r.basis, r.partial, r.unknown, r.claims = BasisCategory, true, []string{r.printed}, c.claims
@@ -99,6 +106,17 @@ func (k *Knowledge) Read(q Query) Reading {
 		r.kana, r.kanaKB = spell(tokens)
 	}
 	return r
+}
+
+// compose splits a text and puts its words together.
+func (r *Reading) compose(text []rune) (*composer, []token) {
+	c := &composer{
+		latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
+	}
+	tokens := r.k.tokenise(text, r.families, r.source)
+	c.add(tokens)
+	c.finish()
+	return c, tokens
 }
 
 func baseLanguage(tag, fallback string) string {
@@ -124,21 +142,27 @@ func (k *Knowledge) noDish(text []rune) bool {
 
 // brackets takes the bracketed parts out of a name. Quoting brackets only
 // open up; the others hold details, decoration or claims.
+const (
+	opening    = "([【〔{「『《〈"
+	closing    = ")]】〕}」』》〉"
+	anyBracket = opening + closing + "\""
+)
+
 func brackets(text []rune) (main []rune, extras [][]rune) {
 	depth, start := 0, 0
 	for i, r := range text {
 		switch {
-		case strings.ContainsRune("「」『』《》〈〉\"", r):
+		case r == '"':
 			if depth == 0 {
 				main = append(main, ' ')
 			}
-		case strings.ContainsRune("([【〔{", r):
+		case strings.ContainsRune(opening, r):
 			if depth == 0 {
 				start = i + 1
 				main = append(main, ' ')
 			}
 			depth++
-		case strings.ContainsRune(")]】〕}", r):
+		case strings.ContainsRune(closing, r):
 			if depth == 1 {
 				extras = append(extras, text[start:i])
 			}
@@ -150,6 +174,9 @@ func brackets(text []rune) (main []rune, extras [][]rune) {
 	if depth > 0 { // never closed: the rest counts as a detail
 		extras = append(extras, text[start:])
 	}
+	if len(extras) == 1 && strings.TrimSpace(string(main)) == "" { // 「冷奴」: only quoted
+		return extras[0], nil
+	}
 	return main, extras
 }
 
@@ -157,7 +184,10 @@ func brackets(text []rune) (main []rune, extras [][]rune) {
 func (k *Knowledge) tokenise(text []rune, families []*term, lang string) []token {
 	key := lookupKey(string(text))
 	if key != "" {
-		if w := k.lookup([]rune(key), families, lang); w.term != nil && w.kind != kindModifier {
+		if w := k.lookup([]rune(key), families, lang); w.term != nil && (w.kind != kindModifier || w.dish != nil) {
+			if w.kind == kindModifier {
+				w.term = w.dish // "large portion" on a line of its own
+			}
 			return alone([]token{{start: 0, end: len(text), term: w.term, dish: w.dish, read: w.read, text: string(text)}})
 		}
 	}
@@ -214,7 +244,10 @@ func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 			continue
 		}
 		for _, p := range slices.Concat(sub.phrases, sub.withs) {
-			if p.food && !strings.Contains(line(c, "en"), p.en) {
+			if p.term != nil && len(sub.phrases) == 1 && p.en == p.term.Bare && !strings.HasPrefix(p.term.English, "{}") && p.term.English != "" && p.term.kind != kindDish && !p.open {
+				p.en, p.ja, p.short = "", "", "" // (煮): a detail of the making, nothing beside the dish
+			}
+			if p.food && !strings.Contains(line(c, "en"), or(p.inner(), "\x00")) {
 				c.withs = append(c.withs, p)
 				if r.dish != nil && r.dish.Family == "drinks" {
 					c.choice = true
@@ -245,28 +278,30 @@ func (r *Reading) category(c *composer) {
 // accepts decides whether enough of the name was understood to speak of the
 // dish: a whole segment, or a good part with its head.
 func (k *Knowledge) accepts(tokens []token, c *composer) bool {
-	if !slices.ContainsFunc(slices.Concat(c.phrases, c.withs), func(p phrase) bool { return p.food }) && soleDish(tokens) == nil {
+	if !slices.ContainsFunc(slices.Concat(c.phrases, c.withs), func(p phrase) bool {
+		return p.food || (p.term != nil && p.term.kind == kindDish)
+	}) {
 		return false
 	}
 	known, unknown, segKnown, segUnknown, whole := 0, 0, 0, 0, false
 	headLast := false
 	for _, t := range append(slices.Clone(tokens), token{gap: true}) {
 		switch n := t.end - t.start; {
-		case t.gap:
+		case t.gap || (t.term != nil && t.term.Role == roleAnd):
 			whole = whole || (segKnown > 1 && segUnknown == 0)
 			segKnown, segUnknown = 0, 0
 		case t.unknown():
 			unknown, segUnknown, headLast = unknown+n, segUnknown+n, false
 		case t.term != nil && t.term.kind != kindModifier:
 			known, segKnown = known+n, segKnown+n
-			headLast = t.term.kind != kindIngredient && t.term.kind != kindSauce
+			headLast = n > 1 || (t.term.kind != kindIngredient && t.term.kind != kindSauce)
 		}
 	}
 	total := known + unknown
 	switch {
 	case unknown == 0:
 		return true
-	case scriptOf(c.text[0]) == scriptLatin && unknown > 3*known:
+	case len(c.text) > 0 && scriptOf(c.text[0]) == scriptLatin && unknown > 3*known:
 		return false
 	case whole:
 		return true
@@ -334,10 +369,16 @@ func line(c *composer, lang string) string {
 		and = "or"
 	}
 	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
+	if lang == "en" {
+		withs = joinInner(c.withs)
+		if len(c.phrases) > 1 || len(c.adjEN) > 0 {
+			main = joinInner(c.phrases)
+		}
+	}
 	adj := strings.Join(c.adjEN, " ")
 	if lang == "ja" {
 		if withs != "" {
-			main += "(" + withs + ")"
+			main += " " + withs + "添え"
 		}
 		return strings.Join(c.adjJA, "") + main
 	}

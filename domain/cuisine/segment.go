@@ -129,11 +129,11 @@ func (k *Knowledge) lookup(key []rune, families []*term, lang string) word {
 	if w := k.meanings(s, families); w.term != nil || scriptOf(key[0]) != scriptLatin {
 		return w
 	}
-	for _, l := range [...]string{lang, "en", "fr", "it"} {
+	for i, l := range [...]string{lang, "en", "fr", "it"} {
 		if w := k.meanings(l+":"+s, families); w.term != nil {
 			return w
 		}
-		if len(s) <= 3 {
+		if i > 0 && len(s) <= 3 {
 			return word{} // short words differ between the languages
 		}
 	}
@@ -226,6 +226,45 @@ func merge(in []token) []token {
 		out = append(out, t)
 	}
 	return out
+}
+
+// segments cuts tokens where a gap or "and" stands; each piece is a thought of
+// its own, so that one unreadable piece does not spoil the others.
+func segments(tokens []token) [][]token {
+	var out [][]token
+	start := 0
+	for i, t := range tokens {
+		if t.gap || (t.term != nil && t.term.Role == roleAnd) {
+			out = append(out, tokens[start:i], tokens[i:i+1])
+			start = i + 1
+		}
+	}
+	return append(out, tokens[start:])
+}
+
+// readable keeps the segments that name some food and lists the text of the
+// others. Without any gap everything stays: the whole is one thought.
+func readable(tokens []token) (kept []token, dropped []string) {
+	for _, s := range segments(tokens) {
+		unknown, food, text := 0, 0, ""
+		for _, t := range s {
+			text += t.text
+			switch {
+			case t.unknown():
+				unknown++
+			case t.term != nil && t.term.kind != kindModifier:
+				food++
+			}
+		}
+		if unknown > 0 && food == 0 && len(s) < len(tokens) {
+			if strings.ContainsFunc(text, unicode.IsLetter) {
+				dropped = append(dropped, text)
+			}
+			continue
+		}
+		kept = append(kept, s...)
+	}
+	return kept, dropped
 }
 
 // distrust gives up short matches that touch unknown text of the same script:
