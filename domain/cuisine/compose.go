@@ -178,9 +178,33 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 			p.uses = append(p.uses, u)
 		}
 	}
-	p.uses = append(p.uses, t.parts...)
+	p.uses = append(p.uses, yield(t.parts, args, possible)...)
 	c.methods = append(c.methods, commaList(t.Methods)...)
 	return p
+}
+
+// yield lowers the certainty of a recipe's own meat or fish where the name puts
+// another in its place: a shrimp burger need not hold beef. Tofu replaces it
+// less surely.
+func yield(parts []use, args []phrase, least certainty) []use {
+	limit := classical
+	for _, a := range args {
+		for _, u := range a.uses {
+			switch {
+			case u.role == "main" && u.cert == classical && isAnimalFood(u.term):
+				limit = min(limit, least)
+			case u.role == "main" && u.term.Group == "soy":
+				limit = min(limit, usual)
+			}
+		}
+	}
+	out := slices.Clone(parts)
+	for i, u := range out {
+		if u.role == "main" && isAnimalFood(u.term) {
+			out[i].cert = min(u.cert, limit)
+		}
+	}
+	return out
 }
 
 func isAnimalFood(t *term) bool {
@@ -211,7 +235,7 @@ func (c *composer) take(n int) []phrase {
 func (c *composer) dish(t token) {
 	n := 0
 	if !c.joined && !c.latin && !c.barrier {
-		n = c.trailing(false, false)
+		n = c.trailing(false, true)
 	}
 	p := phrase{en: t.term.English, short: t.term.Bare, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
 	if n > 0 {
@@ -221,6 +245,7 @@ func (c *composer) dish(t token) {
 		p.short = ""
 		p.ja = joinPhrases(args, "ja") + p.ja
 		p.start = args[0].start
+		p.uses = yield(p.uses, args, usual)
 		for _, a := range args {
 			p.uses = slices.Concat(p.uses, a.uses)
 			p.food = p.food || a.food
@@ -232,6 +257,9 @@ func (c *composer) dish(t token) {
 
 func (c *composer) head(t token, last bool) {
 	n := c.trailing(t.term.Wide, true)
+	if t.term.Group == "sauce" {
+		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
+	}
 	if c.joined && !t.term.Wide {
 		n = 0
 	}

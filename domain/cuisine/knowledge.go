@@ -212,7 +212,7 @@ func (k *Knowledge) file(n spelling, lang string, t *term) error {
 	if read == "" && lang == "ja" {
 		read = t.kana
 	}
-	index[key] = append(index[key], sense{t, read})
+	index[key] = append(index[key], sense{t, read, n.whole})
 	if n := len([]rune(key)); lang == "ja" && n > k.longest {
 		k.longest = n
 	}

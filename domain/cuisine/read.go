@@ -184,9 +184,9 @@ func brackets(text []rune) (main []rune, extras [][]rune) {
 func (k *Knowledge) tokenise(text []rune, families []*term, lang string) []token {
 	key := lookupKey(string(text))
 	if key != "" {
-		if w := k.lookup([]rune(key), families, lang); w.term != nil && (w.kind != kindModifier || w.dish != nil) {
-			if w.kind == kindModifier {
-				w.term = w.dish // "large portion" on a line of its own
+		if w := k.lookup([]rune(key), families, lang); w.dish != nil || (w.term != nil && w.kind != kindModifier) {
+			if w.dish != nil {
+				w.term = w.dish
 			}
 			return alone([]token{{start: 0, end: len(text), term: w.term, dish: w.dish, read: w.read, text: string(text)}})
 		}

@@ -122,24 +122,27 @@ type term struct {
 // spelling is a written form with its reading, which is empty when unknown.
 type spelling struct {
 	text, kana string
-	shown      bool // only for display: another word owns the spelling
+	shown      bool // "-": only for display, another word owns the spelling
+	whole      bool // "*": only as a whole name, never a part of one
 }
 
 // sense is a word as it stands in the index: what it means and how it is read.
 type sense struct {
 	*term
-	read string
+	read  string
+	whole bool
 }
 
 func spellings(s string) []spelling {
 	var out []spelling
 	for _, p := range list(s) {
 		p, shown := strings.CutPrefix(p, "-")
+		p, whole := strings.CutPrefix(p, "*")
 		text, kana, _ := strings.Cut(p, "=")
 		if kana == "" && isKana(text) {
 			kana = text
 		}
-		out = append(out, spelling{text, kana, shown})
+		out = append(out, spelling{text, kana, shown, whole})
 	}
 	return out
 }

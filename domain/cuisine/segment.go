@@ -110,11 +110,14 @@ type word struct {
 func (k *Knowledge) meanings(key string, families []*term) word {
 	part, ok := choose(k.terms[key], families)
 	dish, isDish := choose(k.menu[key], families)
-	if !ok {
+	if !ok && !dish.whole {
 		part = dish
 	}
 	if !isDish {
 		return word{part, nil}
+	}
+	if part.term == nil {
+		part.read = dish.read
 	}
 	return word{part, dish.term}
 }
@@ -126,7 +129,7 @@ func (k *Knowledge) lookup(key []rune, families []*term, lang string) word {
 	if strings.HasSuffix(s, " ") {
 		return word{}
 	}
-	if w := k.meanings(s, families); w.term != nil || scriptOf(key[0]) != scriptLatin {
+	if w := k.meanings(s, families); w.term != nil || w.dish != nil || scriptOf(key[0]) != scriptLatin {
 		return w
 	}
 	for i, l := range [...]string{lang, "en", "fr", "it"} {
