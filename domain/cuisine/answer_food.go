@@ -203,7 +203,9 @@ func (r Reading) Ingredients() Answer {
 	if r.basis != BasisNone {
 		for _, t := range []*term{r.dish, r.last, r.family} {
 			if t != nil && t.Cuisine != "" {
-				d.Cuisine = pointer(t.Cuisine)
+				if d.Cuisine = pointer(t.Cuisine); r.source != "ja" && t.kind != kindDish {
+					d.Cuisine = nil // a Japanese family's habit says nothing of a menu elsewhere
+				}
 				break
 			}
 		}

@@ -207,16 +207,7 @@ func (r Reading) describe() string {
 			return s
 		}
 	}
-	var shown, hidden []string
-	for _, u := range r.uses {
-		switch {
-		case u.role == "main" || u.role == "secondary":
-			shown = append(shown, r.name(u.term))
-		case u.cert > possible:
-			hidden = append(hidden, r.name(u.term))
-		}
-	}
-	shown, hidden = shown[:min(len(shown), 6)], hidden[:min(len(hidden), 5)]
+	named, shown, hidden := r.ingredientNames()
 	if r.textLang == "ja" {
 		s := or(r.lineJA, r.printedName()) + "。"
 		if len(shown) > 0 {
@@ -228,14 +219,44 @@ func (r Reading) describe() string {
 		return s
 	}
 	s := upperFirst(r.lineEN)
-	if len(shown) > 0 {
-		s += ": made with " + joinWords(shown, "and")
+	switch {
+	case r.last != nil && len(named) > 0 && !r.partial && strings.Contains(r.last.Desc, "{}"):
+		s = upperFirst(strings.Replace(r.last.Desc, "{}", joinWords(named, "and"), 1))
+		hidden = slices.DeleteFunc(hidden, func(n string) bool { // the sentence has said it
+			return slices.ContainsFunc(r.last.parts, func(o use) bool { return o.role == "hidden" && r.name(o.term) == n })
+		})
+	case len(shown) > 1:
+		s += ": made with " + joinWords(shown, "and") + "."
+	default:
+		s += "."
+		if r.last != nil && (r.last.kind == kindIngredient || r.last.kind == kindSauce) && len(r.families) == 1 && r.families[0].Desc != "" {
+			s += " " + r.families[0].Desc
+		}
 	}
-	s += "."
 	if len(hidden) > 0 {
 		s += " Usually also " + joinWords(hidden, "and") + "."
 	}
 	return s
+}
+
+// ingredientNames lists what the name itself says, all that can be seen, and
+// what the recipe usually hides.
+func (r Reading) ingredientNames() (named, shown, hidden []string) {
+	for _, u := range r.uses {
+		name := r.name(u.term)
+		own := r.last != nil && slices.ContainsFunc(r.last.parts, func(o use) bool { return o.term == u.term && r.last.kind != kindIngredient })
+		switch {
+		case u.cert == possible:
+		case u.role == "main" || u.role == "secondary":
+			shown = append(shown, name)
+			if !own {
+				named = append(named, name)
+			}
+		default:
+			hidden = append(hidden, name)
+		}
+	}
+	return named[:min(len(named), 6)], shown[:min(len(shown), 6)], hidden[:min(len(hidden), 5)]
 }
 
 func (r Reading) serving() string {

@@ -5,19 +5,6 @@ import (
 	"strings"
 )
 
-// phrase is a piece of a menu line under construction, in both languages.
-type phrase struct {
-	en, ja string
-	short  string // English inside a longer line; empty: the same
-	uses   []use
-	term   *term // the word that made it: an ingredient, or the head applied last
-	open   bool  // a bare ingredient or sauce, still looking for a method or head
-	sauce  bool
-	start  int  // first rune in the text
-	joined bool // a particle such as と stands before it
-	food   bool // brings known content
-}
-
 // composer reads tokens from left to right and builds the dish they describe.
 type composer struct {
 	latin    bool // fr, it: a head comes before what it is made of
@@ -126,20 +113,6 @@ func (c *composer) push(p phrase) {
 	c.phrases = append(c.phrases, p)
 }
 
-func (p *phrase) adorn(m *term) {
-	p.en, p.ja = m.English+" "+p.inner(), m.ja+p.ja
-	p.short = ""
-	p.uses = slices.Concat(p.uses, m.parts)
-}
-
-// inner is the phrase's English inside a longer line.
-func (p *phrase) inner() string {
-	if p.short != "" {
-		return p.short
-	}
-	return lowerFirst(p.en)
-}
-
 // apply makes the phrase that a method or head forms with its arguments.
 func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	foods, sauces := split2(args)
@@ -181,34 +154,6 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	p.uses = append(p.uses, yield(t.parts, args, possible)...)
 	c.methods = append(c.methods, commaList(t.Methods)...)
 	return p
-}
-
-// yield lowers the certainty of a recipe's own meat or fish where the name puts
-// another in its place: a shrimp burger need not hold beef. Tofu replaces it
-// less surely.
-func yield(parts []use, args []phrase, least certainty) []use {
-	limit := classical
-	for _, a := range args {
-		for _, u := range a.uses {
-			switch {
-			case u.role == "main" && u.cert == classical && isAnimalFood(u.term):
-				limit = min(limit, least)
-			case u.role == "main" && u.term.Group == "soy":
-				limit = min(limit, usual)
-			}
-		}
-	}
-	out := slices.Clone(parts)
-	for i, u := range out {
-		if u.role == "main" && isAnimalFood(u.term) {
-			out[i].cert = min(u.cert, limit)
-		}
-	}
-	return out
-}
-
-func isAnimalFood(t *term) bool {
-	return t.Group == "fish" || t.Group == "meat" || t.Group == "shellfish"
 }
 
 // trailing counts the phrases at the end that a following word may take.
@@ -418,82 +363,4 @@ func (c *composer) finish() {
 	if len(c.phrases) == 0 {
 		c.phrases, c.withs = c.withs, nil
 	}
-}
-
-func split2(ps []phrase) (foods, sauces []phrase) {
-	for _, p := range ps {
-		if p.sauce {
-			sauces = append(sauces, p)
-		} else {
-			foods = append(foods, p)
-		}
-	}
-	return foods, sauces
-}
-
-// joinInner lists phrases inside a longer line.
-func joinInner(ps []phrase) string {
-	inner := make([]phrase, len(ps))
-	for i, p := range ps {
-		inner[i] = phrase{en: p.inner()}
-	}
-	return joinPhrases(inner, "en")
-}
-
-// lowerFirst lowers a line's first letter unless a name begins it.
-func lowerFirst(s string) string {
-	first, _, _ := strings.Cut(s, " ")
-	switch first, _, _ = strings.Cut(first, "-"); first {
-	case "Japanese", "French", "Caesar", "Korean", "Thai", "Hiroshima", "Nagasaki", "Nicoise", "Margherita", "Cobb", "California",
-		"Milanese", "Sicilian", "Danish", "Swiss", "Worcestershire", "Chinese", "Italian", "Calpis", "Peking", "Shaoxing",
-		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese":
-		return s
-	default:
-	}
-	if len(s) > 1 && s[1] >= 'A' && s[1] <= 'Z' { // BLT
-		return s
-	}
-	for _, r := range s {
-		return strings.ToLower(string(r)) + s[len(string(r)):]
-	}
-	return s
-}
-
-func joinAttributes(sauces []phrase) string {
-	var out []string
-	for _, s := range sauces {
-		if s.term != nil && s.term.Bare != "" {
-			out = append(out, s.term.Bare)
-		} else {
-			out = append(out, s.en)
-		}
-	}
-	return strings.Join(out, " ")
-}
-
-func joinPhrases(ps []phrase, lang string) string {
-	var names []string
-	for _, p := range ps {
-		s := p.en
-		if lang == "ja" {
-			s = p.ja
-		}
-		if s != "" && !slices.Contains(names, s) {
-			names = append(names, s)
-		}
-	}
-	if lang == "ja" {
-		if len(names) == 2 {
-			return names[0] + "と" + names[1]
-		}
-		return strings.Join(names, "・")
-	}
-	return joinWords(names, "and")
-}
-
-func joinWords(names []string, and string) string {
-	if n := len(names); n > 1 {
-		return strings.Join(names[:n-1], ", ") + " " + and + " " + names[n-1]
-	}
-	return strings.Join(names, "")
 }

@@ -101,7 +101,12 @@ func (ch *checker) problem(q cuisine.Query) string {
 
 // rules checks what the schemas cannot say.
 func (ch *checker) rules(q cuisine.Query, name string, a cuisine.Answer, data []byte) string {
-	own := string(data) + strings.Join(a.Warnings, "\n")
+	own := string(data)
+	for _, w := range a.Warnings {
+		if !strings.HasPrefix(w, "Not understood: ") && !strings.HasPrefix(w, "読み取れない部分: ") { // these quote the menu
+			own += "\n" + w
+		}
+	}
 	switch d := a.Data.(type) {
 	case cuisine.TranslationData:
 		if n := len([]rune(d.Translation)); n > 60 {

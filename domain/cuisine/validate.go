@@ -40,6 +40,9 @@ func (k *Knowledge) check(t *term) []error {
 		if strings.Count(t.English, "{}") != 1 || strings.Count(t.JaTmpl, "{}") > 1 {
 			bad("template %q needs one {}", t.English)
 		}
+		if t.Desc != "" && strings.Count(t.Desc, "{}") != 1 {
+			bad("description %q needs one {}", t.Desc)
+		}
 	case kindModifier:
 		roles := []string{
 			roleAdjective, roleSize, roleDrop, roleOf, roleAnd, roleOr, roleWith, roleWithNext, roleStyle, roleNot, roleUnit,
