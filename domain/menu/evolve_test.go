@@ -72,6 +72,18 @@ func TestUnknownDishChangesNothing(t *testing.T) {
 	}
 }
 
+// A completion that somebody recorded before the submission leaves no trace in the session.
+func TestCompletionBeforeSubmissionChangesNothing(t *testing.T) {
+	t.Parallel()
+	early := fold(menu.Completed{Round: 3})
+	if early.Exists() || early.Status != "" || early.Round != 0 {
+		t.Fatalf("the completion made a session: %+v", early)
+	}
+	if s := fold(menu.Completed{Round: 3}, menutest.Submitted(menutest.Items("d", 1))); s.Round != 0 || !s.CompletedAt.IsZero() {
+		t.Fatalf("the submitted session is in round %d, completed at %s", s.Round, s.CompletedAt)
+	}
+}
+
 func TestFirstTerminalAnswerWins(t *testing.T) {
 	t.Parallel()
 	second := menutest.Completed(menu.Allergen, "d-0")

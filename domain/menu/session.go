@@ -152,9 +152,9 @@ func (s Session) submitted(e Submitted, r Recorded) Session {
 }
 
 // completed closes the round. A retry may have come between the decision and its event: then the session goes on,
-// and the next round closes it.
+// and the next round closes it. Before the submission there is nothing to complete.
 func (s Session) completed(e Completed, r Recorded) Session {
-	if e.Round <= s.Round {
+	if s.ItemCount == 0 || e.Round <= s.Round {
 		return s
 	}
 	s.Round = e.Round
