@@ -293,15 +293,20 @@ func (f *fixture) session(key menu.Key) projections.SessionRow {
 // equalsFold checks that the rows of a session are what a fold of its history says.
 func (f *fixture) equalsFold(log store, key menu.Key) {
 	f.Helper()
+	if diff := f.settledDiff(log, key); diff != "" {
+		f.Fatal(diff)
+	}
+}
+
+// settledDiff compares the rows of a session with a fold of its history, at a moment when nothing is on its way.
+func (f *fixture) settledDiff(log store, key menu.Key) string {
+	f.Helper()
 	for {
 		last := f.last(log)
 		f.waitFor(last)
 		diff := f.foldDiff(log, key)
-		if diff == "" {
-			return
-		}
-		if f.last(log) == last { // else the projector has appended a completion meanwhile
-			f.Fatal(diff)
+		if diff == "" || f.last(log) == last { // else the projector has appended a completion meanwhile
+			return diff
 		}
 	}
 }

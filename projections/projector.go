@@ -36,7 +36,8 @@ const (
 	standbyInterval = 250 * time.Millisecond
 	// closeTimeout bounds the farewell to Postgres.
 	closeTimeout = time.Second
-	// maxPause is the longest wait before a projector that lost Postgres or the log tries again.
+	// A projector that lost Postgres or the log tries again after a pause that grows from minPause to maxPause.
+	minPause = 50 * time.Millisecond
 	maxPause = 2 * time.Second
 
 	// lockClass is the first half of the advisory lock's key, "kond"; the version is the second.
@@ -61,7 +62,7 @@ func NewProjector(pool *pgxpool.Pool, log Log, cfg ProjectorConfig) *Projector {
 // [ErrOtherStream] when the log is not the one that the rows were made from.
 func (p *Projector) Run(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = maxPause
+	pause.InitialInterval, pause.MaxInterval = minPause, maxPause
 	for {
 		t := term{projector: p}
 		err := t.lead(ctx)
