@@ -7,48 +7,24 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"go.uber.org/goleak"
 
 	"kondate/domain/menu"
 	"kondate/domain/menu/menutest"
 	"kondate/eventstore"
 	"kondate/projections"
+	"kondate/projections/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience bounds every wait of a test.
 const patience = 30 * time.Second
-
-// newDatabase returns the URL of an empty database.
-func newDatabase(tb testing.TB) string {
-	tb.Helper()
-	ctx := context.Background()
-	name := "t" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	admin := func(sql string) {
-		conn, err := pgx.Connect(ctx, os.Getenv("TMP_PG")+"postgres")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer conn.Close(ctx)
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	admin("create database " + name)
-	tb.Cleanup(func() { admin("drop database " + name + " with (force)") })
-	return os.Getenv("TMP_PG") + name
-}
 
 // store is what the tests need of a log; *eventstore.Memory and *eventstore.JetStream are ones.
 type store interface {
@@ -71,11 +47,7 @@ type fixture struct {
 // newFixture returns a migrated database and an empty log, and no projector.
 func newFixture(tb testing.TB) *fixture {
 	tb.Helper()
-	url := newDatabase(tb)
-	if err := projections.Migrate(tb.Context(), url); err != nil {
-		tb.Fatal(err)
-	}
-	pool := newPool(tb, url)
+	pool := newPool(tb, pgtest.New(tb, pgtest.WithTemplate("projections", projections.Migrate)))
 	return &fixture{TB: tb, pool: pool, log: eventstore.NewMemory(0), queries: projections.NewQueries(pool)}
 }
 

@@ -57,9 +57,13 @@ func (q *Queries) WaitFor(ctx context.Context, seq uint64) error {
 			return err
 		case <-moved:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for event %d, the rows are at %d: %w", seq, at, context.Cause(ctx))
+			return late(ctx, seq, at)
 		}
 	}
+}
+
+func late(ctx context.Context, seq, at uint64) error {
+	return fmt.Errorf("wait for event %d, the rows are at %d: %w", seq, at, context.Cause(ctx))
 }
 
 // poll reads the checkpoint until it has reached seq. It then returns and the next of those who wait goes on.
@@ -68,7 +72,11 @@ func (q *Queries) poll(ctx context.Context, seq uint64) error {
 	defer tick.Stop()
 	for {
 		at, err := q.Checkpoint(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			last, _ := q.reached.get()
+			return late(ctx, seq, last)
+		case err != nil:
 			return err
 		}
 		q.reached.set(at)
@@ -78,7 +86,7 @@ func (q *Queries) poll(ctx context.Context, seq uint64) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for event %d, the rows are at %d: %w", seq, at, context.Cause(ctx))
+			return late(ctx, seq, at)
 		}
 	}
 }
