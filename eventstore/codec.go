@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,14 +138,10 @@ func first(h nats.Header, name string) string {
 	return ""
 }
 
-// unmarshal reads exactly one JSON value.
+// unmarshal reads exactly one JSON value. A decoder would copy the whole body first.
 func unmarshal(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	if err := d.Decode(into); err != nil {
+	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if d.More() {
-		return fmt.Errorf("%w: something follows the JSON value", ErrMalformed)
 	}
 	return nil
 }
