@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -222,4 +223,31 @@ func eventsPath(session string, query ...string) string {
 		path += "?" + strings.Join(query, "&")
 	}
 	return path
+}
+
+// parseOne reads bytes that have to be exactly one event.
+func parseOne(tb testing.TB, wire []byte) event {
+	tb.Helper()
+	p := newParser(strings.NewReader(string(wire)))
+	e, err := p.next()
+	if err != nil {
+		tb.Fatalf("%q is no event: %v", wire, err)
+	}
+	if another, err := p.next(); err != io.EOF {
+		tb.Fatalf("%q holds another event %+v, %v", wire, another, err)
+	}
+	if p.retry != "" || len(p.comments) > 0 {
+		tb.Fatalf("%q forges a retry or a comment", wire)
+	}
+	return e
+}
+
+// sameJSON says whether raw is the JSON of v.
+func sameJSON(tb testing.TB, v any, raw []byte) bool {
+	tb.Helper()
+	var want any
+	if err := json.Unmarshal(raw, &want); err != nil {
+		tb.Fatal(err)
+	}
+	return reflect.DeepEqual(v, want)
 }

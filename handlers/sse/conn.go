@@ -13,6 +13,9 @@ import (
 // reaches a slow client as long as the client takes something.
 const pieceBytes = 64 << 10
 
+// sendBuffer bounds what the kernel takes for a client that reads nothing: left alone, it would take megabytes each.
+const sendBuffer = 128 << 10
+
 // errDeparted says that the client has left.
 var errDeparted = errors.New("the client left")
 
@@ -22,6 +25,16 @@ type conn struct {
 	timeout time.Duration
 	written int64
 	pool    *sync.Pool // of *[]byte, cap ≥ pieceBytes
+}
+
+// limitBuffer bounds the kernel's share of the connection, where there is one.
+func limitBuffer(nc net.Conn) {
+	if secured, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = secured.NetConn()
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) //nolint:errcheck // the default works too
+	}
 }
 
 // watch returns a context that ends when the client leaves, and stop, which the stream calls at its end.

@@ -70,6 +70,7 @@ func (h *Handler) events(c *fiber.Ctx) error {
 	server, raw := c.Context(), c.Context().Conn()
 	server.HijackSetNoResponse(true)
 	server.Hijack(func(hijacked net.Conn) {
+		limitBuffer(raw)
 		// The server keeps its request context, and the headers that middleware added to it, until this returns.
 		h.serve(s, place, &splitConn{Conn: raw, reader: hijacked}, server.Response.Header.Header())
 	})

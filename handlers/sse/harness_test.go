@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ type logHistory struct {
 
 	mu      sync.Mutex // guards the fields below
 	upTo    *uint64    // the checkpoint that it has reached; nil: as far as the log
+	purged  uint64     // up to which nothing is held any more
 	failing error
 	read    func() // called by every query; may panic
 }
@@ -76,6 +78,7 @@ func (h *logHistory) Checkpoint(ctx context.Context) (uint64, error) {
 func (h *logHistory) History(ctx context.Context, key menu.Key, after uint64, limit int) ([]projections.HistoryRow, error) {
 	h.mu.Lock()
 	upTo, failing, read := h.upTo, h.failing, h.read
+	after = max(after, h.purged)
 	h.mu.Unlock()
 	if read != nil {
 		read()
@@ -104,7 +107,9 @@ type foldedSessions struct {
 
 	mu      sync.Mutex // guards the fields below
 	failing error
-	missing bool // no row is there yet
+	missing bool   // no row is there yet
+	wait    func() // called by WaitFor; may panic
+	waits   int
 }
 
 func (s *foldedSessions) set(fn func(*foldedSessions)) {
@@ -140,12 +145,22 @@ func (s *foldedSessions) Session(ctx context.Context, key menu.Key) (projections
 
 func (s *foldedSessions) WaitFor(ctx context.Context, seq uint64) error {
 	s.mu.Lock()
-	failing := s.failing
+	failing, wait := s.failing, s.wait
+	s.waits++
 	s.mu.Unlock()
+	if wait != nil {
+		wait()
+	}
 	if failing != nil {
 		return failing
 	}
 	return eventually(ctx, func() bool { last, err := s.log.Last(ctx); return err == nil && last >= seq })
+}
+
+func (s *foldedSessions) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits
 }
 
 // loopback is a channel inside the process.
@@ -295,6 +310,20 @@ func (s *server) get(path string, headers ...string) *client {
 	return get(s.tb, s.address, path, headers...)
 }
 
+// getNarrow asks over a connection that takes little before its client reads.
+func (s *server) getNarrow(path string) *client {
+	s.tb.Helper()
+	conn, err := net.Dial("tcp", s.address) //nolint:noctx // of this machine
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.tb.Cleanup(func() { _ = conn.Close() })
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(64 << 10)
+	}
+	return ask(s.tb, conn, path)
+}
+
 // submit records a submission with n dishes "<session>-0" and so on.
 func (s *server) submit(session string, n int) uint64 {
 	s.tb.Helper()
@@ -361,3 +390,15 @@ func (s *server) logged(session string) []string {
 
 // at is the cursor of a sequence.
 func at(seq uint64) string { return fmt.Sprintf("%s.%d", incarnation, seq) }
+
+func key(session string) menu.Key { return menutest.Key(session) }
+
+// bigEvent records an event of 100 KB.
+func (s *server) bigEvent(session string, n int) {
+	s.tb.Helper()
+	s.stageEvent(session, menu.StageAttemptFailed{
+		Stage: menu.Task6, IDs: []menu.DishID{menu.DishID(session + "-0")}, Attempt: n, Reason: strings.Repeat("x", 100_000),
+	})
+}
+
+func containsField(text, field string) bool { return strings.Contains(text, "Config."+field+" ") }

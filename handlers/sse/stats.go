@@ -8,8 +8,8 @@ type Stats struct {
 	Opened       int64  // streams that began
 	Refused      int64  // requests over a limit, or while the server took no streams
 	Events       int64  // stored events written
-	Replayed     int64  // of those, the ones read from older history
-	Bytes        int64  // written
+	Bytes        int64  // written, by streams that have ended
+	Replayed     int64  // stored events read from older history
 	Resets       int64  // cursors that could not be honoured
 	Stalled      int64  // streams cut because their client took nothing
 	Failed       int64  // streams that ended by an error of ours, panics included

@@ -32,6 +32,8 @@ type stream struct {
 	news    bool
 	asked   <-chan verdict
 
+	keepalive *time.Timer
+
 	frames []*frame // reused
 	parts  [][]byte // reused
 	events int64
@@ -58,8 +60,8 @@ func (s *stream) run(ctx context.Context, header []byte) (ended string, err erro
 	if err := s.conn.send(ctx, append([][]byte{header}, opening...)); err != nil {
 		return s.endedBy(ctx, err)
 	}
-	keepalive := time.NewTimer(s.hub.cfg.KeepaliveInterval)
-	defer keepalive.Stop()
+	s.keepalive = time.NewTimer(s.hub.cfg.KeepaliveInterval)
+	defer s.keepalive.Stop()
 	for {
 		select {
 		case <-s.hub.closing:
@@ -68,56 +70,56 @@ func (s *stream) run(ctx context.Context, header []byte) (ended string, err erro
 		}
 		wrote := s.conn.written
 		b := s.hub.read(s.window, s.pos, s.heard, s.frames[:0])
-		if s.pos < b.floor {
-			if err := s.replay(ctx, b.floor); err != nil {
-				return s.endedBy(ctx, err)
-			}
-			keepalive.Reset(s.hub.cfg.KeepaliveInterval)
-			continue
+		var erased bool
+		old := s.pos < b.floor
+		if old {
+			erased, err = s.replay(ctx, b.floor)
+		} else {
+			erased, err = s.write(ctx, b)
 		}
-		erased, err := s.write(ctx, b)
 		switch {
 		case err != nil:
 			return s.endedBy(ctx, err)
 		case erased:
-			return endedClosed, s.end(ctx, menu.SessionErased)
-		case b.full:
-			continue
-		}
-		if s.caughtUp && s.settled && s.news && s.asked == nil {
-			s.asked = s.closed.ask(ctx, s.req.key, max(s.sent, s.target))
+			return s.endedBy(ctx, s.end(ctx, menu.SessionErased))
 		}
 		if s.conn.written > wrote {
-			keepalive.Reset(s.hub.cfg.KeepaliveInterval)
+			s.keepalive.Reset(s.hub.cfg.KeepaliveInterval)
 		}
-		select {
-		case <-b.wake:
-		case v := <-s.asked:
-			if s.answered(v) {
-				return endedClosed, s.end(ctx, v.row.Status)
-			}
-		case <-keepalive.C:
-			if err := s.conn.write(ctx, []byte(keepaliveComment)); err != nil {
-				return s.endedBy(ctx, err)
-			}
-			keepalive.Reset(s.hub.cfg.KeepaliveInterval)
-		case <-s.hub.closing:
-		case <-ctx.Done():
-			return s.endedBy(ctx, context.Cause(ctx))
+		if old || b.full {
+			continue
+		}
+		if over, err := s.wait(ctx, b.wake); over || err != nil {
+			return s.endedBy(ctx, err)
 		}
 	}
 }
 
+// wait returns when there is something to do; over says that the stream is, by the session's end.
+func (s *stream) wait(ctx context.Context, wake <-chan struct{}) (over bool, err error) {
+	if s.caughtUp && s.settled && s.news && s.asked == nil {
+		s.asked = s.closed.ask(ctx, s.req.key, max(s.sent, s.target))
+	}
+	select {
+	case <-wake:
+	case v := <-s.asked:
+		if s.answered(v) {
+			return true, s.end(ctx, v.row.Status)
+		}
+	case <-s.keepalive.C:
+		s.keepalive.Reset(s.hub.cfg.KeepaliveInterval)
+		return false, s.conn.write(ctx, []byte(keepaliveComment))
+	case <-s.hub.closing:
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	return false, nil
+}
+
 // write sends what a read of the window brought.
 func (s *stream) write(ctx context.Context, b batch) (erased bool, err error) {
-	s.frames, s.parts = b.frames, s.parts[:0]
-	for _, f := range b.frames {
-		s.parts = append(s.parts, f.bytes(s.hub.cfg.Incarnation))
-		if s.passed(f); f.isErased() {
-			erased = true
-			break
-		}
-	}
+	s.frames = b.frames
+	erased = s.take(b.frames)
 	if !b.full && !erased {
 		s.pos = max(s.pos, b.head)
 		if !s.caughtUp && s.pos >= s.target {
@@ -127,42 +129,46 @@ func (s *stream) write(ctx context.Context, b batch) (erased bool, err error) {
 		s.parts = append(s.parts, b.live...)
 		s.heard = b.heard
 	}
-	if len(s.parts) == 0 {
-		return false, nil
-	}
-	err = s.conn.send(ctx, s.parts)
-	clear(s.frames)
-	clear(s.parts)
-	return erased, err
-}
-
-// passed notes that an event goes to the client.
-func (s *stream) passed(f *frame) {
-	s.pos, s.sent = f.seq, f.seq
-	s.events++
-	s.hub.stats.events.Add(1)
-	s.settled = s.settled || f.isClosing()
-	s.news = true
+	return erased, s.send(ctx)
 }
 
 // replay sends one page of the events that are older than the window.
-func (s *stream) replay(ctx context.Context, floor uint64) error {
+func (s *stream) replay(ctx context.Context, floor uint64) (erased bool, err error) {
 	p, err := s.hub.readOlder(ctx, s.req.key, s.pos, floor, s.limit)
 	if err != nil {
-		return errors.Join(errHistory, err)
+		return false, errors.Join(errHistory, err)
 	}
-	s.parts = s.parts[:0]
-	for _, f := range p.frames {
-		s.parts = append(s.parts, f.bytes(s.hub.cfg.Incarnation))
-		s.passed(f)
-		s.hub.stats.replayed.Add(1)
-	}
+	erased = s.take(p.frames)
+	s.hub.stats.replayed.Add(int64(len(p.frames)))
 	s.pos, s.limit = max(s.pos, p.upTo), p.nextLimit()
-	if len(s.parts) == 0 {
-		return nil
+	return erased, s.send(ctx)
+}
+
+// take puts events among the parts to send. Nothing follows a session's erasure.
+func (s *stream) take(frames []*frame) (erased bool) {
+	for _, f := range frames {
+		s.parts = append(s.parts, f.bytes(s.hub.cfg.Incarnation))
+		s.pos, s.sent, s.news = f.seq, f.seq, true
+		s.settled = s.settled || f.isClosing()
+		if f.isErased() {
+			erased = true
+			break
+		}
 	}
-	err = s.conn.send(ctx, s.parts)
+	s.events += int64(len(s.parts))
+	s.hub.stats.events.Add(int64(len(s.parts)))
+	return erased
+}
+
+// send writes the parts and forgets them, so that an idle stream holds no frames.
+func (s *stream) send(ctx context.Context) error {
+	var err error
+	if len(s.parts) > 0 {
+		err = s.conn.send(ctx, s.parts)
+	}
+	clear(s.frames)
 	clear(s.parts)
+	s.parts = s.parts[:0]
 	return err
 }
 
@@ -193,6 +199,8 @@ func (s *stream) farewell(ctx context.Context, why string) error {
 // endedBy finds out what an error means for the stream. Only what is our own failure stays an error.
 func (s *stream) endedBy(ctx context.Context, err error) (ended string, _ error) {
 	switch {
+	case err == nil:
+		return endedClosed, nil
 	case errors.Is(err, errDeparted):
 		return endedDeparted, nil
 	case errors.Is(err, errCut):
