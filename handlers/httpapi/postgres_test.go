@@ -33,7 +33,7 @@ func newProjected(t *testing.T) *harness {
 	h := newHarness(t, func(c *httpapi.Config) {
 		log = c.Log.(*brokenLog) //nolint:forcetypeassert // the harness made it
 		c.Rows, c.Reservations = projections.NewQueries(pool), projections.NewReservations(pool, log)
-		c.WaitTimeout = 30 * time.Second
+		c.RequestTimeout, c.WaitTimeout = 45*time.Second, 40*time.Second // ten thousand rows on a busy machine
 	})
 	projector := projections.NewProjector(pool, log, projections.ProjectorConfig{
 		Identity: func(context.Context) (string, error) { return "test", nil }, Logger: slog.New(slog.DiscardHandler),
