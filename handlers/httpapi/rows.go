@@ -126,7 +126,7 @@ func (a *API) waitFor(ctx context.Context, seq uint64) error {
 		return nil
 	case wait.Err() != nil:
 		p := newProblem(http.StatusGatewayTimeout, "rows-behind", "The rows are behind the log", fmt.Sprintf("the rows have not reached event %d yet: try again", seq))
-		p.cause, p.retry = err, true
+		p.retry = true // and no cause: anybody may ask for any sequence, which is nothing for the log
 		return p
 	}
 	return unavailable("the database of rows", err)
