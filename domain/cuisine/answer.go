@@ -28,9 +28,9 @@ const (
 	maxDescription = 280
 )
 
-// answer fills in what every answer of a reading has in common.
-func (r Reading) answer(data any) Answer {
-	a := Answer{Basis: r.basis, Confidence: r.confidence(), Data: data, Warnings: []string{}, Attribution: []string{}}
+// answer begins what every answer of a reading has in common, all but Data.
+func (r Reading) answer() Answer {
+	a := Answer{Basis: r.basis, Confidence: r.confidence(), Warnings: []string{}, Attribution: []string{}}
 	switch {
 	case r.basis == BasisNone:
 		a.Status = StatusUnknown

@@ -70,7 +70,7 @@ func (t *term) animalAt(least certainty) string {
 // ingredient, the stock included, is certain.
 func (r Reading) Diet() Answer {
 	d := DietData{Kind: "diet", Labels: []DietLabel{}}
-	a := r.answer(nil)
+	a := r.answer()
 	unsure := len(r.uses) == 0 || r.basis == BasisCategory || r.partial || r.opaque
 	for _, diet := range []struct {
 		code string

@@ -75,7 +75,7 @@ type TasteData struct {
 // ImageSearch answers with what to search for.
 func (r Reading) ImageSearch() Answer {
 	d := SearchData{Images: []Image{}, SearchLinks: []SearchLink{}, Placeholder: Placeholder{"emoji", "🍽️", r.say("dish", "料理")}}
-	a := r.answer(nil)
+	a := r.answer()
 	if r.basis == BasisExact || r.basis == BasisComposed {
 		d.Query = cut(r.query(), 120)
 		a.Status = StatusPartial
@@ -122,7 +122,7 @@ func (r Reading) query() string {
 // Pronunciation answers with the reading and a sentence to order with.
 func (r Reading) Pronunciation() Answer {
 	d := PronunciationData{Kind: "pronunciation", ReadingSource: "none"}
-	a := r.answer(nil)
+	a := r.answer()
 	if r.source != "ja" && !containsJapanese(r.printed) {
 		return r.pronounceLatin(d, a)
 	}
@@ -183,7 +183,7 @@ func (r Reading) orderName() string {
 // Taste answers with flavour, heat and the price as a number.
 func (r Reading) Taste() Answer {
 	d := TasteData{Kind: "taste", Taste: []string{}, Texture: []string{}, Pairing: []string{}, Price: ParsePrice(r.q.Price, r.source)}
-	a := r.answer(nil)
+	a := r.answer()
 	if r.basis == BasisExact || r.basis == BasisComposed {
 		for _, t := range []*term{r.dish, r.last, r.family} {
 			if t == nil {

@@ -97,7 +97,7 @@ func (r Reading) Allergens() Answer {
 		Disclaimer: r.say("Inferred from the printed name and the classical recipe, not from this kitchen. Ask the staff.",
 			"料理名と一般的なレシピからの推定です。この店の調理とは異なることがあります。必ずお店の人に確認してください。"),
 	}
-	a := r.answer(nil)
+	a := r.answer()
 	found := r.findings()
 	codes := make([]string, 0, len(found))
 	for _, f := range found {
@@ -182,7 +182,7 @@ func (r Reading) askStaff(found []finding) AskStaff {
 // Ingredients answers with the recipe, the hidden parts included.
 func (r Reading) Ingredients() Answer {
 	d := IngredientData{Ingredients: []IngredientUse{}, CookingMethods: []string{}}
-	a := r.answer(nil)
+	a := r.answer()
 	order := map[string]int{"main": 0, "secondary": 1, "seasoning": 2, "hidden": 3}
 	uses := slices.Clone(r.uses)
 	slices.SortStableFunc(uses, func(a, b use) int { return order[a.role] - order[b.role] })

@@ -38,7 +38,7 @@ func (r Reading) Translation() Answer {
 		Translation: r.printedName(), Alternatives: []string{},
 		SourceLanguage: language(r.q.SourceLanguage, r.source), TargetLanguage: language(r.q.TargetLanguage, r.target),
 	}
-	a := r.answer(nil)
+	a := r.answer()
 	switch {
 	case r.source == r.target:
 		d.CategoryTranslation = pointer(cut(clean(r.q.Category), maxTranslation))
@@ -164,7 +164,7 @@ func (r Reading) heading(key string) string {
 // Description says in a few words what the dish is.
 func (r Reading) Description() Answer {
 	d := DescriptionData{Serving: "unknown", Raw: "unknown"}
-	a := r.answer(nil)
+	a := r.answer()
 	switch {
 	case r.notDish:
 		d.Description = r.say("This line is not a dish.", "料理の名前ではありません。")

@@ -95,8 +95,7 @@ func (c *composer) food(t token) {
 func (c *composer) push(p phrase) {
 	p.joined = c.joined
 	c.joined = false
-	for i := len(c.pending) - 1; i >= 0; i-- {
-		m := c.pending[i]
+	for _, m := range slices.Backward(c.pending) {
 		if m.kind == kindModifier {
 			p.adorn(m)
 			continue
@@ -209,7 +208,7 @@ func (c *composer) head(t token, last bool) {
 		n = 0
 	}
 	switch {
-	case n > 0 && !(c.withNext && len(c.withs) > 0):
+	case n > 0 && (!c.withNext || len(c.withs) == 0):
 		args := c.take(n)
 		p := c.apply(t.term, args, args[0].start)
 		c.joined = args[0].joined
@@ -284,9 +283,7 @@ func styled(p phrase, m *term) *term {
 // accompany moves the food before 付き or のせ to what the line says "with".
 func (c *composer) accompany() {
 	n := c.trailing(false, true)
-	for _, p := range c.take(n) {
-		c.withs = append(c.withs, p)
-	}
+	c.withs = append(c.withs, c.take(n)...)
 	c.joined = false
 }
 
@@ -320,13 +317,13 @@ func (c *composer) negate(t token) {
 
 // flushHeads closes French and Italian heads over what followed them.
 func (c *composer) flushHeads() {
-	for i := len(c.heads) - 1; i >= 0; i-- {
+	for _, h := range slices.Backward(c.heads) {
 		start := 0
 		args := c.take(len(c.phrases))
 		if len(args) > 0 {
 			start = args[0].start
 		}
-		c.push(c.apply(c.heads[i], args, start))
+		c.push(c.apply(h, args, start))
 	}
 	c.heads = nil
 }

@@ -186,8 +186,7 @@ func sayIt(kana string) string {
 	closed := map[string]string{"a": "ah", "i": "ee", "u": "oo", "e": "e", "o": "o"}
 	var words, syl []string
 	ms := morae(kana)
-	for i := 0; i < len(ms); i++ {
-		x := ms[i]
+	for i, x := range ms {
 		switch {
 		case x.src == ' ':
 			words, syl = append(words, strings.Join(syl, "-")), nil

@@ -228,11 +228,12 @@ func parseParts(s string, ingredients map[string]*term) ([]use, error) {
 	var out []use
 	var errs []error
 	seen := map[string]bool{}
-	for n, section := range strings.Split(s, "|") {
-		if n >= len(roles) {
-			return nil, fmt.Errorf("more than %d sections in %q", len(roles), s)
-		}
-		for _, w := range strings.Fields(section) {
+	sections := strings.Split(s, "|")
+	if len(sections) > len(roles) {
+		return nil, fmt.Errorf("more than %d sections in %q", len(roles), s)
+	}
+	for n, role := range roles[:len(sections)] {
+		for w := range strings.FieldsSeq(sections[n]) {
 			id, c, raw := mark(w)
 			t := ingredients[id]
 			switch {
@@ -242,11 +243,11 @@ func parseParts(s string, ingredients map[string]*term) ([]use, error) {
 				errs = append(errs, fmt.Errorf("ingredient %q twice", id))
 			default:
 				seen[id] = true
-				role := roles[n]
+				u := use{t, role, c, raw}
 				if role == "secondary" && t.isSeasoning() {
-					role = "seasoning"
+					u.role = "seasoning"
 				}
-				out = append(out, use{t, role, c, raw})
+				out = append(out, u)
 			}
 		}
 	}
@@ -264,7 +265,7 @@ func (t *term) isSeasoning() bool {
 
 func parseLeaves(s string, laws *laws) ([]leafUse, error) {
 	var out []leafUse
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		code, c, _ := mark(w)
 		l := laws.byCode[code]
 		if l == nil {
