@@ -68,6 +68,10 @@ func (k *Knowledge) Read(q Query) Reading {
 		r.notDish = true
 		return r
 	}
+	var rest []string
+	if len(text) > maxRead { // not a menu line any more: what follows is not understood
+		rest, text = []string{string(text[maxRead:])}, text[:maxRead]
+	}
 	main, extras := brackets(text)
 	c, tokens := r.compose(main)
 	r.dish = soleDish(tokens)
@@ -84,6 +88,7 @@ func (k *Knowledge) Read(q Query) Reading {
 			c, tokens, accepted = c2, t2, true
 		}
 	}
+	c.unknown = append(c.unknown, rest...)
 	if r.category(c); accepted {
 		r.fill(c, tokens)
 	} else if r.opaque = c.opaque; r.family != nil {
@@ -106,6 +111,10 @@ func (k *Knowledge) Read(q Query) Reading {
 	}
 	return r
 }
+
+// maxRead bounds the runes that are put together, since the work grows faster
+// than the text. A long printed menu line has about 60.
+const maxRead = 200
 
 // compose splits a text and puts its words together.
 func (r *Reading) compose(text []rune) (*composer, []token) {
