@@ -16,30 +16,32 @@ import (
 	"kondate/handlers/console"
 )
 
-func get(t *testing.T, path string, header ...string) (res *http.Response, body string) {
+// answer is a response, read to its end.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func get(t *testing.T, path string, header ...string) (res answer, body string) {
 	t.Helper()
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	if err := console.Routes(app); err != nil {
 		t.Fatal(err)
 	}
-	req := httptest.NewRequest(http.MethodGet, path, nil)
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	res, err := app.Test(req, -1)
+	got, err := app.Test(req, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := res.Body.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	text, err := io.ReadAll(res.Body)
+	defer got.Body.Close() //nolint:errcheck // it was only read
+	text, err := io.ReadAll(got.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, string(text)
+	return answer{got.StatusCode, got.Header}, string(text)
 }
 
 // Every file that another one names is there, with its type, and under the policy.

@@ -28,7 +28,7 @@ type submission struct {
 
 // decodeSubmission reads exactly one JSON document in UTF-8, with or without a byte order mark.
 //
-// A field that the API does not know is refused: a misspelt "target_langauge" would otherwise be lost without a word,
+// A field that the API does not know is refused: a "targetLanguage" would otherwise be lost without a word,
 // and the whole menu come out in the wrong language. Of a repeated key the last one counts. There is no limit on depth
 // besides the parser's own (which does not recurse): anything below an item is a field of the wrong type.
 func decodeSubmission(body []byte) (submission, error) {

@@ -38,7 +38,6 @@ type harness struct {
 	log      *brokenLog
 	rows     *foldedRows
 	reserved *reservations
-	checks   []httpapi.Check
 	logged   *lockedBuffer
 	app      *fiber.App
 }
@@ -134,7 +133,7 @@ func newRequest(method, target string, body []byte, header ...string) *http.Requ
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	req := httptest.NewRequest(method, target, reader)
+	req := httptest.NewRequestWithContext(context.Background(), method, target, reader)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -155,16 +154,12 @@ func (h *harness) do(tb testing.TB, req *http.Request) answer {
 	if err != nil {
 		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
+	defer res.Body.Close() //nolint:errcheck // it was only read
 	return read(tb, res)
 }
 
 func read(tb testing.TB, res *http.Response) answer {
 	tb.Helper()
-	defer func() {
-		if err := res.Body.Close(); err != nil {
-			tb.Error(err)
-		}
-	}()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		tb.Fatal(err)
@@ -212,6 +207,7 @@ func send(tb testing.TB, address string, req *http.Request) answer {
 	if err != nil {
 		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
+	defer res.Body.Close() //nolint:errcheck // it was only read
 	return read(tb, res)
 }
 

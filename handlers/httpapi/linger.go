@@ -40,7 +40,7 @@ type lingerConn struct {
 // Close ends the connection, after the client had time to read the answer if its request was refused.
 func (c *lingerConn) Close() error {
 	if c.refused.Swap(false) && c.CloseWrite() == nil && c.SetDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes) //nolint:errcheck // whatever ends it, the connection is done
+		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes) // whatever ends it, the connection is done
 	}
 	return c.TCPConn.Close()
 }

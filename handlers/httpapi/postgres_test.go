@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -31,7 +32,7 @@ func newProjected(t *testing.T) *harness {
 	t.Cleanup(pool.Close)
 	var log *brokenLog
 	h := newHarness(t, func(c *httpapi.Config) {
-		log = c.Log.(*brokenLog) //nolint:forcetypeassert // the harness made it
+		log, _ = c.Log.(*brokenLog)
 		c.Rows, c.Reservations = projections.NewQueries(pool), projections.NewReservations(pool, log)
 		c.RequestTimeout, c.WaitTimeout = 45*time.Second, 40*time.Second // ten thousand rows on a busy machine
 	})
@@ -43,7 +44,9 @@ func newProjected(t *testing.T) *harness {
 	go func() { done <- projector.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("the projector ended with %v", err)
+		}
 	})
 	return h
 }

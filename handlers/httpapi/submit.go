@@ -148,7 +148,7 @@ func (a *API) record(ctx context.Context, key menu.Key, repeatable bool, sub sub
 	var ids []menu.DishID
 	for i, event := range events {
 		proposed[i] = eventstore.Proposed{Event: event, Time: now}
-		for _, item := range event.(menu.Submitted).Items { //nolint:forcetypeassert,errcheck // a submission leads to nothing else
+		for _, item := range event.(menu.Submitted).Items { //nolint:forcetypeassert // a submission leads to nothing else
 			ids = append(ids, item.ID)
 			answer.Items = append(answer.Items, acceptedItem{ID: item.ID, Position: item.Position})
 		}

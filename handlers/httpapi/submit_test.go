@@ -238,7 +238,7 @@ func TestSubmitWhenPartsFail(t *testing.T) {
 	away := errors.New("dial tcp 10.0.0.7:5432: connection refused")
 	for _, tt := range []struct {
 		name   string
-		break_ func(*harness)
+		spoil  func(*harness)
 		header []string
 		status int
 		retry  string
@@ -254,7 +254,7 @@ func TestSubmitWhenPartsFail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t)
-			tt.break_(h)
+			tt.spoil(h)
 			res := h.post(t, oneDish, tt.header...)
 			res.problem(t, tt.status)
 			if got := res.header.Get("Retry-After"); got != tt.retry {
