@@ -50,14 +50,20 @@ func newMessage(raw jetstream.Msg) (*message.Message, *delivery) {
 	return msg, &delivery{msg: raw}
 }
 
-// newMsg turns a Watermill message into one for the broker. A line break in a header would forge another header.
+// newMsg turns a Watermill message into one for the broker. Headers of a message that was received before may be the
+// broker's own (an expected sequence, a batch): they meant that publication and not this one.
 func newMsg(subject string, m *message.Message) *nats.Msg {
 	msg := &nats.Msg{Subject: subject, Data: m.Payload, Header: nats.Header{}}
 	for name, value := range m.Metadata {
-		msg.Header[name] = []string{lineBreaks.Replace(value)}
+		if !strings.HasPrefix(name, reservedHeaders) {
+			msg.Header[name] = []string{value}
+		}
 	}
-	msg.Header[jetstream.MsgIDHeader] = []string{m.UUID}
+	if m.UUID != "" {
+		msg.Header[jetstream.MsgIDHeader] = []string{m.UUID}
+	}
 	return msg
 }
 
-var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ") //nolint:gochecknoglobals // a constant table
+// reservedHeaders is how the names of the broker's own headers begin.
+const reservedHeaders = "Nats-"

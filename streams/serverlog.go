@@ -45,7 +45,9 @@ func (l *serverLog) Noticef(format string, v ...any) {
 	l.write(slog.LevelDebug, fmt.Sprintf(format, v...))
 }
 
-func (l *serverLog) Warnf(format string, v ...any) { l.write(slog.LevelWarn, fmt.Sprintf(format, v...)) }
+func (l *serverLog) Warnf(format string, v ...any) {
+	l.write(slog.LevelWarn, fmt.Sprintf(format, v...))
+}
 
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.write(slog.LevelError, fmt.Sprintf(format, v...))

@@ -9,16 +9,22 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
-	// fetchExpiry bounds one pull; heartbeats of the broker during it tell a quiet consumer from a lost one.
-	fetchExpiry    = 5 * time.Second
-	fetchHeartbeat = time.Second
-	// fetchPause is the wait after a pull that failed.
-	fetchPause = 250 * time.Millisecond
-	// answerTimeout bounds the wait for the broker's word that an ack or nak has arrived.
+	// fetchExpiry bounds one pull, and with it the time that Close needs when nothing is at work.
+	fetchExpiry = 500 * time.Millisecond
+	// fetchSilence is how long after its expiry a pull without the broker's word counts as unanswered. The client waits
+	// for a second.
+	fetchSilence = 750 * time.Millisecond
+	// maxFetchPause is the longest wait after pulls that failed.
+	maxFetchPause = 5 * time.Second
+	// carefulFor is added to two ack waits, after which a forged message would have come again.
+	carefulFor = 10 * time.Second
+	// answerTimeout bounds the wait for the broker's word that an ack has arrived.
 	answerTimeout = 5 * time.Second
 	// heartbeatsPerAckWait is how often a message at work is reported before its ack wait is over.
 	heartbeatsPerAckWait = 3
@@ -27,12 +33,17 @@ const (
 // ErrClosed is returned by a subscriber or publisher that was closed.
 var ErrClosed = errors.New("closed")
 
+var (
+	errSilence = errors.New("the broker did not answer")
+	errForged  = errors.New("the client took a stored message for the end of the pull: it has a header Status and no body; delete it from the stream")
+)
+
 // SubscriberConfig holds the settings of a [Subscriber]. Every field is required.
 type SubscriberConfig struct {
 	// Consumer returns the durable consumer of a topic. The subscriber does not delete it.
 	Consumer func(ctx context.Context, topic string) (jetstream.Consumer, error)
 	InFlight int           // messages of one subscription that are handed out and not answered, at most
-	AckWait  time.Duration // of the consumers; a message at work is reported three times in it
+	AckWait  time.Duration // of the consumers, at most; a message at work is reported three times in it
 	Drain    time.Duration // how long Close waits for messages at work before it hands them back
 	Logger   *slog.Logger
 }
@@ -55,11 +66,15 @@ func NewSubscriber(cfg SubscriberConfig) *Subscriber {
 	return &Subscriber{cfg: cfg, closing: make(chan struct{}), abandon: make(chan struct{})}
 }
 
-// Subscribe hands out the messages of a topic's consumer until ctx ends or the subscriber is closed. The order is the
-// broker's, but many messages are handed out at once and a refused one comes again after the others.
+// Subscribe hands out the messages of a topic's consumer until ctx ends, the subscriber is closed or the connection is
+// closed for good; a broker that is away is waited for. Messages are handed out in the broker's order, but many are at
+// work at once, and a refused one comes again after the others.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	consumer, err := s.cfg.Consumer(ctx, topic)
 	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
+	}
+	if err := s.suits(consumer.CachedInfo().Config); err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
 	}
 	s.mu.Lock()
@@ -68,22 +83,41 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		return nil, fmt.Errorf("subscribe to %s: %w", topic, ErrClosed)
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	turn := make(chan struct{})
+	close(turn)
 	sub := &subscription{
-		Subscriber: s, consumer: consumer, log: s.cfg.Logger.With("consumer", topic),
-		out: make(chan *message.Message), slots: make(chan struct{}, s.cfg.InFlight),
+		Subscriber: s, consumer: consumer, log: s.cfg.Logger.With(slog.String("consumer", topic)),
+		out: make(chan *message.Message), slots: make(chan struct{}, s.cfg.InFlight), turn: turn,
 	}
 	s.subs.Go(func() {
 		defer cancel()
 		sub.run(ctx)
 	})
-	go func() {
+	s.subs.Go(func() {
 		select {
 		case <-s.closing:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	return sub.out, nil
+}
+
+// suits refuses settings that cannot work, and a consumer whose messages would be lost, or given to somebody else while they are at work.
+func (s *Subscriber) suits(c jetstream.ConsumerConfig) error {
+	wait := c.AckWait
+	if len(c.BackOff) > 0 {
+		wait = c.BackOff[0] // it replaces the ack wait
+	}
+	switch {
+	case s.cfg.InFlight < 1 || s.cfg.AckWait < time.Millisecond:
+		return fmt.Errorf("a subscriber with %d messages in flight and an ack wait of %s cannot work", s.cfg.InFlight, s.cfg.AckWait)
+	case c.AckPolicy != jetstream.AckExplicitPolicy:
+		return fmt.Errorf("consumer %s has the ack policy %s, a subscriber needs explicit", c.Name, c.AckPolicy)
+	case wait < s.cfg.AckWait:
+		return fmt.Errorf("consumer %s waits %s for an ack, the subscriber was told %s", c.Name, wait, s.cfg.AckWait)
+	}
+	return nil
 }
 
 // Close stops fetching, ends the contexts of the messages at work, waits for their answers as long as the
@@ -107,84 +141,96 @@ type subscription struct {
 	consumer jetstream.Consumer
 	log      *slog.Logger
 	out      chan *message.Message
-	slots    chan struct{} // one for each message that is handed out
+	slots    chan struct{} // one for each message that is pulled and not answered, or asked for
 	messages sync.WaitGroup
+
+	// Of run's goroutine only:
+	turn    <-chan struct{} // closed when the newest message has been handed out, or back
+	careful time.Time       // until then pulls ask for one message
 }
 
 func (s *subscription) run(ctx context.Context) {
 	defer close(s.out)
 	defer s.messages.Wait()
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = maxFetchPause
 	for ctx.Err() == nil {
-		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
-			s.log.WarnContext(ctx, "pull failed, trying again", "error", err)
-			select {
-			case <-time.After(fetchPause):
-			case <-ctx.Done():
-			}
+		err := s.fetch(ctx)
+		switch {
+		case err == nil:
+			pause.Reset()
+			continue
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, nats.ErrConnectionClosed):
+			s.log.LogAttrs(ctx, slog.LevelError, "deliveries end, the connection was closed")
+			return
+		case errors.Is(err, errForged): // it comes again after its ack wait, so this does not spin
+			s.log.LogAttrs(ctx, slog.LevelError, "a message cannot be delivered", slog.Any("error", err))
+			s.careful = time.Now().Add(2*s.cfg.AckWait + carefulFor)
+			continue
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "pull failed, trying again", slog.Any("error", err))
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
 		}
 	}
 }
 
-// fetch asks for as many messages as there are free slots and hands them out as they come.
+// fetch asks for as many messages as there are free slots and hands them out as they come. It reads the pull to its
+// end even if ctx ends before: what a pull brings that nobody reads is lost to everybody for a whole ack wait.
+//
+// The client takes a message with a header Status and no body for the broker's word, ends the pull and drops the rest
+// of it, and so again at each redelivery. After such an end each message gets a pull of its own, so that the forged one
+// stops nobody else.
 func (s *subscription) fetch(ctx context.Context) error {
-	free := s.takeSlots(ctx)
-	if free == 0 {
-		return ctx.Err()
+	most := cap(s.slots)
+	if time.Now().Before(s.careful) {
+		most = 1
 	}
+	free := s.takeSlots(ctx, most)
 	defer func() { s.giveSlots(free) }()
-	batch, err := s.consumer.Fetch(free, jetstream.FetchMaxWait(fetchExpiry), jetstream.FetchHeartbeat(fetchHeartbeat))
+	if ctx.Err() != nil {
+		return nil
+	}
+	start := time.Now()
+	batch, err := s.consumer.Fetch(free, jetstream.FetchMaxWait(fetchExpiry))
 	if err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}
-	msgs := batch.Messages()
-	for {
-		select {
-		case msg, open := <-msgs:
-			if !open {
-				return batch.Error()
-			}
-			free--
-			s.messages.Go(func() {
-				defer s.giveSlots(1)
-				s.deliver(ctx, msg)
-			})
-		case <-ctx.Done():
-			s.handBack(msgs, free)
-			return ctx.Err()
-		}
+	silent := true
+	for msg := range batch.Messages() {
+		silent = false
+		free--
+		turn, next := s.turn, make(chan struct{})
+		s.turn = next
+		s.messages.Go(func() {
+			defer s.giveSlots(1)
+			s.deliver(ctx, msg, start.Add(fetchExpiry), turn, next)
+		})
 	}
+	if err := batch.Error(); err != nil {
+		return fmt.Errorf("pull: %w", err)
+	}
+	switch took := time.Since(start); {
+	case free > 0 && took < fetchExpiry/5*4:
+		return errForged
+	case silent && took > fetchExpiry+fetchSilence:
+		return errSilence
+	}
+	return nil
 }
 
-// handBack returns at once what a pull still brings: without it the broker would wait for the ack wait to pass. The
-// pull ends by itself; what it brings after that is seen by nobody, and it brings no more than free messages.
-func (s *subscription) handBack(msgs <-chan jetstream.Msg, free int) {
-	s.messages.Go(func() {
-		for range free {
-			select {
-			case msg, open := <-msgs:
-				if !open {
-					return
-				}
-				s.answer(msg.Nak(), "hand back")
-			case <-time.After(handBackLinger):
-				return
-			}
-		}
-	})
-}
-
-// handBackLinger is how long a closing subscription looks for messages that were under way to it.
-const handBackLinger = 200 * time.Millisecond
-
-// takeSlots waits for a free slot and takes all that are free; 0 if ctx ended.
-func (s *subscription) takeSlots(ctx context.Context) int {
+// takeSlots waits for a free slot and takes all that are free, up to most; none if ctx ends first.
+func (s *subscription) takeSlots(ctx context.Context, most int) int {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
 	n := 1
-	for n < cap(s.slots) {
+	for n < most {
 		select {
 		case s.slots <- struct{}{}:
 			n++
@@ -201,50 +247,68 @@ func (s *subscription) giveSlots(n int) {
 	}
 }
 
-// deliver hands one message out, reports it as being worked on until it is answered, and passes the answer on.
-func (s *subscription) deliver(ctx context.Context, raw jetstream.Msg) {
+// deliver hands one message out when its turn has come, reports it as being worked on until it is answered, and passes
+// the answer on. pullEnd is when the pull that brought it is over.
+func (s *subscription) deliver(ctx context.Context, raw jetstream.Msg, pullEnd time.Time, turn <-chan struct{}, next chan<- struct{}) {
 	msg, d := newMessage(raw)
 	msgCtx, cancel := context.WithCancel(context.WithValue(ctx, deliveryKey{}, d))
 	defer cancel()
 	msg.SetContext(msgCtx)
 	heartbeat := time.NewTicker(s.cfg.AckWait / heartbeatsPerAckWait)
 	defer heartbeat.Stop()
-	out := s.out
+	taken := s.offer(msgCtx, msg, raw, heartbeat.C, turn)
+	close(next)
+	if !taken {
+		s.handBack(msgCtx, raw, pullEnd)
+		return
+	}
 	for {
 		select {
-		case out <- msg:
-			out = nil
-		case <-ctx.Done():
-			if out != nil { // nobody has taken it
-				s.answer(raw.Nak(), "hand back")
-				return
-			}
-			ctx = context.WithoutCancel(ctx) // it is at work: wait for the answer below
 		case <-msg.Acked():
+			// The broker's word for the ack costs a round trip, and keeps Close from returning with acks that a closed
+			// connection would lose: each would bring its message again.
 			ackCtx, cancel := context.WithTimeout(context.WithoutCancel(msgCtx), answerTimeout)
-			s.answer(raw.DoubleAck(ackCtx), "ack")
+			s.answer(msgCtx, raw.DoubleAck(ackCtx), "ack")
 			cancel()
 			return
 		case <-msg.Nacked():
-			if delay := time.Duration(d.nackDelay.Load()); delay > 0 {
-				s.answer(raw.NakWithDelay(delay), "nak")
-			} else {
-				s.answer(raw.Nak(), "nak")
-			}
+			s.answer(msgCtx, raw.NakWithDelay(time.Duration(d.nackDelay.Load())), "nak")
 			return
 		case <-s.abandon:
-			s.answer(raw.Nak(), "hand back")
+			s.handBack(msgCtx, raw, pullEnd)
 			return
 		case <-heartbeat.C:
-			s.answer(raw.InProgress(), "report")
+			s.answer(msgCtx, raw.InProgress(), "heartbeat")
 		}
 	}
 }
 
+// offer reports whether somebody has taken the message before ctx ended.
+func (s *subscription) offer(ctx context.Context, msg *message.Message, raw jetstream.Msg, heartbeat <-chan time.Time, turn <-chan struct{}) bool {
+	var out chan<- *message.Message
+	for {
+		select {
+		case <-turn:
+			turn, out = nil, s.out
+		case out <- msg:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-heartbeat:
+			s.answer(ctx, raw.InProgress(), "heartbeat")
+		}
+	}
+}
+
+// handBack returns a message to the broker, for anybody but our own last pull.
+func (s *subscription) handBack(ctx context.Context, raw jetstream.Msg, pullEnd time.Time) {
+	s.answer(ctx, raw.NakWithDelay(max(0, time.Until(pullEnd))), "hand back")
+}
+
 // answer notes an answer that did not reach the broker. The message comes again then, and its handler finds that the
 // work is done.
-func (s *subscription) answer(err error, what string) {
+func (s *subscription) answer(ctx context.Context, err error, what string) {
 	if err != nil {
-		s.log.Warn("a delivery's answer did not reach the broker, it will come again", "answer", what, "error", err) //nolint:noctx // there is no request behind it
+		s.log.LogAttrs(ctx, slog.LevelWarn, "a delivery's answer did not reach the broker, it will come again", slog.String("answer", what), slog.Any("error", err))
 	}
 }

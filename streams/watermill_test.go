@@ -2,7 +2,7 @@ package streams_test
 
 import (
 	"context"
-	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,38 +14,60 @@ import (
 	"kondate/streams/natstest"
 )
 
-// pubSub makes a publisher and a subscriber of the suite's topics. Each topic is a stream of its own: message ids are a
+// suite makes publishers and subscribers of the suite's topics. Each topic is a stream of its own: message ids are a
 // stream's, and the suite publishes one message to many topics.
-func pubSub(t *testing.T, broker *natstest.Server, group string) (message.Publisher, message.Subscriber) {
-	t.Helper()
-	js := broker.JetStream()
-	ensure := func(topic string) error {
-		_, err := js.CreateOrUpdateStream(context.Background(), jetstream.StreamConfig{Name: topic, Subjects: []string{topic}, Storage: jetstream.MemoryStorage})
-		return err
-	}
-	sub := streams.NewSubscriber(streams.SubscriberConfig{
-		Consumer: func(ctx context.Context, topic string) (jetstream.Consumer, error) {
-			if err := ensure(topic); err != nil {
-				return nil, err
-			}
-			return js.CreateOrUpdateConsumer(ctx, topic, jetstream.ConsumerConfig{
-				Durable: "group-" + group, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 5 * time.Second, MaxAckPending: 2000,
-			})
-		},
-		InFlight: 100, AckWait: 5 * time.Second, Drain: time.Second, Logger: slog.New(slog.DiscardHandler),
-	})
-	return &suitePublisher{streams.NewPublisher(js), ensure}, sub
+type suite struct {
+	broker   *natstest.Server
+	inFlight int
+	made     sync.Map // topics whose stream is there
 }
 
-// suitePublisher makes a topic's stream before its first message, which the suite takes for granted.
+// stream makes a topic's stream, which the suite takes for granted.
+func (s *suite) stream(ctx context.Context, js jetstream.JetStream, topic string) error {
+	if _, ok := s.made.Load(topic); ok {
+		return nil
+	}
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: topic, Subjects: []string{topic}, Storage: jetstream.MemoryStorage}); err != nil {
+		return err
+	}
+	s.made.Store(topic, true)
+	return nil
+}
+
+func (s *suite) pubSub(t *testing.T) (message.Publisher, message.Subscriber) {
+	t.Helper()
+	return s.group(t, "")
+}
+
+func (s *suite) group(t *testing.T, group string) (message.Publisher, message.Subscriber) {
+	t.Helper()
+	const ackWait = 5 * time.Second
+	js := s.broker.JetStream()
+	sub := streams.NewSubscriber(streams.SubscriberConfig{
+		Consumer: func(ctx context.Context, topic string) (jetstream.Consumer, error) {
+			if err := s.stream(ctx, js, topic); err != nil {
+				return nil, err
+			}
+			return js.CreateConsumer(ctx, topic, jetstream.ConsumerConfig{
+				Durable: "group-" + group, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 20 * s.inFlight,
+			})
+		},
+		InFlight: s.inFlight, AckWait: ackWait, Drain: time.Second, Logger: discard(),
+	})
+	return &suitePublisher{Publisher: streams.NewPublisher(js), stream: func(topic string) error {
+		return s.stream(context.WithoutCancel(t.Context()), js, topic)
+	}}, sub
+}
+
+// suitePublisher makes a topic's stream before its first message.
 type suitePublisher struct {
 	*streams.Publisher
 
-	ensure func(topic string) error
+	stream func(topic string) error
 }
 
 func (p *suitePublisher) Publish(topic string, messages ...*message.Message) error {
-	if err := p.ensure(topic); err != nil {
+	if err := p.stream(topic); err != nil {
 		return err
 	}
 	return p.Publisher.Publish(topic, messages...)
@@ -53,15 +75,23 @@ func (p *suitePublisher) Publish(topic string, messages ...*message.Message) err
 
 func TestWatermillSuite(t *testing.T) {
 	t.Parallel()
-	broker := natstest.New(t)
-	tests.TestPubSub(t, tests.Features{
-		ConsumerGroups: true, Persistent: true,
-		GenerateTopicFunc: func(c tests.TestContext) string { return "topic-" + string(c.TestID) },
-	}, func(t *testing.T) (message.Publisher, message.Subscriber) {
-		t.Helper()
-		return pubSub(t, broker, "")
-	}, func(t *testing.T, group string) (message.Publisher, message.Subscriber) {
-		t.Helper()
-		return pubSub(t, broker, group)
-	})
+	s := suite{broker: natstest.New(t), inFlight: 100}
+	tests.TestPubSub(t, tests.Features{ConsumerGroups: true, Persistent: true}, s.pubSub, s.group)
+}
+
+// TestWatermillOrder runs the part of the suite that only a subscriber with one message at a time can pass.
+func TestWatermillOrder(t *testing.T) {
+	t.Parallel()
+	s := suite{broker: natstest.New(t), inFlight: 1}
+	features := tests.Features{
+		ConsumerGroups: true, Persistent: true, GuaranteedOrder: true, GuaranteedOrderWithSingleSubscriber: true,
+	}
+	for name, test := range map[string]func(*testing.T, tests.TestContext, tests.PubSubConstructor){
+		"TestNoAck": tests.TestNoAck, "TestPublishSubscribeInOrder": tests.TestPublishSubscribeInOrder,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, tests.TestContext{TestID: tests.NewTestID(), Features: features}, s.pubSub)
+		})
+	}
 }
