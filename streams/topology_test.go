@@ -191,12 +191,13 @@ func TestEnsureTakesAShareOfTheDisk(t *testing.T) {
 
 func TestEnsureByManyAtOnce(t *testing.T) {
 	t.Parallel()
-	js := broker(t)
+	dir := t.TempDir()
+	js := connect(t, start(t, streams.ServerConfig{StoreDir: dir}))
 	var wg sync.WaitGroup
 	for n := range 8 {
 		wg.Go(func() {
 			// Processes measure the free disk at different times, and one may have another ack wait already.
-			mine := streams.Topology{Replicas: 1, MaxBytes: 1<<30 + int64(n), AckWait: time.Duration(n+1) * time.Second}
+			mine := streams.Topology{Replicas: 1, StoreDir: dir, AckWait: time.Duration(n+1) * time.Second}
 			if err := streams.Ensure(t.Context(), js, mine); err != nil {
 				t.Error(err)
 			}

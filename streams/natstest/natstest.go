@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,9 @@ func (s *Server) start() {
 	if err != nil {
 		s.tb.Fatal(err)
 	}
+	if url := srv.URL(); url != "" {
+		s.cfg.Listen = strings.TrimPrefix(url, "nats://") // the same port after a restart
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.srv = srv
@@ -93,7 +97,7 @@ func (s *Server) Restart() {
 	s.start()
 }
 
-// URL returns the address for other programs, empty if the server takes none.
+// URL returns the address for other programs, empty if the server takes none. A restart keeps it.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
