@@ -49,7 +49,7 @@ type runner struct{ m *testing.M }
 
 func (r runner) Run() int {
 	code := r.m.Run()
-	if err := shared.stop(context.Background()); err != nil { //nolint:forbidigo // the tests and their contexts are over
+	if err := shared.stop(context.Background()); err != nil { // the tests and their contexts are over
 		fmt.Fprintln(os.Stderr, "pgtest:", err)
 		code = max(code, 1)
 	}
@@ -101,7 +101,7 @@ func makeDir() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o755) //nolint:gosec // the server's user must pass
+	return dir, os.Chmod(dir, 0o755) // the server's user must pass
 }
 
 // shared is the cluster of the process: starting one per test would take longer than most tests.

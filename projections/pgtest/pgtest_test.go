@@ -67,7 +67,7 @@ func TestPlainIsEmpty(t *testing.T) {
 func TestDroppedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	var db string
-	t.Run("Inner", func(t *testing.T) { //nolint:paralleltest // the outer test looks at what it leaves
+	t.Run("Inner", func(t *testing.T) { // the outer test looks at what it leaves
 		db = pgtest.New(t)
 		conn, err := pgx.Connect(context.WithoutCancel(t.Context()), db) // forgotten, and no hindrance
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -111,13 +112,13 @@ func (a account) blocked(path string) (string, error) {
 			break
 		}
 	}
-	for i := len(way) - 1; i >= 0; i-- {
-		fi, err := os.Stat(way[i])
+	for _, folder := range slices.Backward(way) {
+		fi, err := os.Stat(folder)
 		if err != nil {
 			return "", fmt.Errorf("look for the way to %s: %w", path, err)
 		}
 		if !a.mayEnter(fi) {
-			return way[i], nil
+			return folder, nil
 		}
 	}
 	return "", nil

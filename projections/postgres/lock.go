@@ -23,7 +23,7 @@ func acquireLock(dir string) (*lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor fits an int
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer func() { _ = f.Close() }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock %s: %w", dir, err)
@@ -40,7 +40,7 @@ func acquireLock(dir string) (*lock, error) {
 // release frees the folder at once. Closing alone would not while a child that
 // is just being forked still has a copy of the descriptor.
 func (l *lock) release() error {
-	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close()) //nolint:gosec // a descriptor fits an int
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
 }
 
 func writeAt(f *os.File, text string) error {

@@ -35,12 +35,31 @@ func TestMain(m *testing.M) {
 func own(dir string) int {
 	s, err := postgres.Start(context.Background(), postgres.Config{Dir: dir})
 	if err != nil {
-		fmt.Println(err)
+		_, _ = fmt.Fprintln(os.Stdout, err)
 		return 1
 	}
-	fmt.Println(s.URL())
+	_, _ = fmt.Fprintln(os.Stdout, s.URL())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test is gone, should it not kill us
 	return 0
+}
+
+// folder makes a folder that every user may enter. Not so t.TempDir, where the
+// unprivileged server of a root caller would have to live elsewhere.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kondate-test-") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // owner is a running helper.
@@ -177,6 +196,15 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+func exists(t *testing.T, dir, pattern string) bool {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found) > 0
 }
 
 func uidOf(t *testing.T, path string) int {

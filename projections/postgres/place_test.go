@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"kondate/projections/pgtest"
 	"kondate/projections/postgres"
 )
 
@@ -14,7 +13,7 @@ import (
 // in which the cluster cannot live where it should.
 func closed(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(pgtest.Dir(t), "closed")
+	dir := filepath.Join(folder(t), "closed")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -107,11 +106,11 @@ func TestCopiedFolderHasNoClusterOfTheFirst(t *testing.T) {
 // An existing cluster is never left behind for an empty one elsewhere.
 func TestClosedLater(t *testing.T) {
 	t.Parallel()
-	parent := pgtest.Dir(t)
+	parent := folder(t)
 	dir := filepath.Join(parent, "data")
 	s := start(t, postgres.Config{Dir: dir, NoSync: true})
 	stop(t, s)
-	if err := os.Chmod(parent, 0o700); err != nil { //nolint:gosec // a folder needs its x
+	if err := os.Chmod(parent, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s, err := postgres.Start(t.Context(), postgres.Config{Dir: dir, NoSync: true})
@@ -132,7 +131,7 @@ func TestUser(t *testing.T) {
 	if os.Geteuid() != 0 { // nobody else can choose
 		return
 	}
-	dir := pgtest.Dir(t)
+	dir := folder(t)
 	s := start(t, postgres.Config{Dir: dir, User: "nobody", NoSync: true})
 	nobody := uidOf(t, filepath.Join(dir, "socket"))
 	if owner := uidOf(t, filepath.Join(dir, "cluster")); owner != nobody || owner == 0 {
@@ -144,7 +143,7 @@ func TestUser(t *testing.T) {
 		t.Error("no answer")
 	}
 	for _, user := range []string{"root", "no-such-user"} {
-		if _, err := postgres.Start(t.Context(), postgres.Config{Dir: pgtest.Dir(t), User: user}); err == nil || !strings.Contains(err.Error(), user) {
+		if _, err := postgres.Start(t.Context(), postgres.Config{Dir: folder(t), User: user}); err == nil || !strings.Contains(err.Error(), user) {
 			t.Errorf("as %s: %v", user, err)
 		}
 	}
