@@ -101,6 +101,9 @@ func majorVersion(ctx context.Context, folder string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(folder, "postgres"), "--version") //nolint:gosec // running the installed server is the point
 	cmd.Env = childEnv()
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx) // and not that it was killed
+	}
 	if err != nil {
 		return "", fmt.Errorf("ask %s for its version: %w", cmd.Path, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -73,6 +74,21 @@ func TestOwnerKilledWhileStarting(t *testing.T) {
 			eventually(t, "the processes to end", func() bool { return len(processes(t, dir)) == 0 })
 		})
 	}
+}
+
+// A child that was just being forked when its owner was killed holds the lock a moment longer.
+func TestLockHeldForAMoment(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	f, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = f.Close() })
+	start(t, postgres.Config{Dir: dir, NoSync: true})
 }
 
 func TestServerKilled(t *testing.T) {

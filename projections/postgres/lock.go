@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,18 +18,26 @@ var ErrInUse = errors.New("already in use")
 // ends with the process however that ends; the file itself stays.
 type lock struct{ f *os.File }
 
-func acquireLock(dir string) (*lock, error) {
+func acquireLock(ctx context.Context, dir string) (*lock, error) {
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the caller's own folder
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer func() { _ = f.Close() }()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", dir, err)
-		}
-		return nil, fmt.Errorf("%s is %w by %s", dir, ErrInUse, holder(path))
+	// A process killed while it was forking leaves a child that has the
+	// descriptor until it runs its program: a moment, in which nobody owns the folder.
+	const moment = 2 * time.Second
+	locked, waitErr := poll(ctx, moment, func() bool {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		return !errors.Is(err, syscall.EWOULDBLOCK)
+	})
+	switch {
+	case waitErr != nil:
+		return nil, errors.Join(waitErr, f.Close())
+	case !locked:
+		return nil, errors.Join(fmt.Errorf("%s is %w by %s", dir, ErrInUse, holder(path)), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
 	}
 	name := fmt.Sprintf("process %d (%s), since %s\n", os.Getpid(), filepath.Base(os.Args[0]), time.Now().UTC().Format(time.RFC3339))
 	if err := errors.Join(f.Truncate(0), writeAt(f, name)); err != nil {

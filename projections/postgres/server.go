@@ -63,7 +63,7 @@ func start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, err := acquireLock(dir)
+	lock, err := acquireLock(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
