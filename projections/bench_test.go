@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -72,27 +73,27 @@ func benchAnswer(stage menu.Stage, items []menu.Item) menu.Event {
 // same run: one upsert per table and page. Their ratio is what the reading, the folding and the care cost.
 //
 // Pages of 450 hold whole sessions, as when the projector catches up; each row is written once. Pages of 50 hold one
-// stage of each session, as when they are watched live; each dish is then written nine times, by both.
+// stage of each session, as when they are watched live; each dish is then written nine times, by both. The fastest round
+// of each counts: whatever else the machine does only slows a round down.
 func BenchmarkProjector(b *testing.B) {
 	for _, size := range []int{benchAtOnce * (1 + menu.StageCount), benchAtOnce} {
 		b.Run(fmt.Sprintf("Page=%d", size), func(b *testing.B) {
 			log := benchLog(b)
-			var projected, raw time.Duration
+			projected, raw := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 			for b.Loop() {
 				b.StopTimer()
 				f := newFixture(b)
 				f.log = log
 				b.StartTimer()
-				projected += f.benchProjected(size)
+				projected = min(projected, f.benchProjected(size))
 				b.StopTimer()
-				raw += f.benchRaw(size)
+				raw = min(raw, f.benchRaw(size))
 				f.pool.Close()
 				b.StartTimer()
 			}
-			n := float64(b.N)
-			b.ReportMetric(n*benchEvents/projected.Seconds(), "events/s")
-			b.ReportMetric(n*benchEvents/raw.Seconds(), "raw-events/s")
-			b.ReportMetric(n*benchEvents*benchDishes/projected.Seconds(), "results/s")
+			b.ReportMetric(benchEvents/projected.Seconds(), "events/s")
+			b.ReportMetric(benchEvents/raw.Seconds(), "raw-events/s")
+			b.ReportMetric(benchEvents*benchDishes/projected.Seconds(), "results/s")
 			b.ReportMetric(100*raw.Seconds()/projected.Seconds(), "%-of-raw")
 		})
 	}
@@ -157,7 +158,7 @@ func (f *fixture) benchRaw(size int) time.Duration {
 		}
 		batches = append(batches, batch)
 	}
-	f.exec("truncate v1.menus, v1.sessions, public.menu_ids, public.history")
+	f.exec(ctx, "truncate v1.menus, v1.sessions, public.menu_ids, public.history")
 	begin := time.Now()
 	for _, batch := range batches {
 		if err := conn.SendBatch(ctx, batch).Close(); err != nil {

@@ -139,7 +139,7 @@ func TestProjectorIsFenced(t *testing.T) {
 	key := menutest.Key("s1")
 	f.submit(key, 1)
 	err := f.ends(faulty{store: f.log, follow: func(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error {
-		f.exec("update public.checkpoints set seq = 7") // as another projector would have
+		f.exec(ctx, "update public.checkpoints set seq = 7") // as another projector would have
 		return f.log.Follow(ctx, after, fn)
 	}}, config())
 	if !errors.Is(err, projections.ErrFenced) {
@@ -243,7 +243,9 @@ func TestCompletionLosesRaceAndComesAgain(t *testing.T) {
 	var tries atomic.Int32
 	f.project(faulty{store: f.log, appendMenu: func(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error) {
 		if tries.Add(1) == 1 {
-			f.menuEvent(key, menu.Expired{Unanswered: 1})
+			if _, err := f.log.AppendMenu(ctx, key, expected, propose(menu.Expired{Unanswered: 1})...); err != nil {
+				return eventstore.Receipt{}, err
+			}
 		}
 		return f.log.AppendMenu(ctx, key, expected, events...)
 	}}, config())

@@ -82,7 +82,7 @@ func TestHistory(t *testing.T) {
 		if string(g.Data) != string(w.Data) {
 			t.Fatalf("event %d has the body %s, want %s", i, g.Data, w.Data)
 		}
-		if !slices.Equal(g.Header.Values(eventstore.HeaderSource), []string{key.Source()}) || len(g.Header) != len(w.Header) {
+		if !slices.Equal(g.Header[eventstore.HeaderSource], []string{key.Source()}) || len(g.Header) != len(w.Header) {
 			t.Fatalf("event %d has the headers %v, want %v", i, g.Header, w.Header)
 		}
 	}

@@ -69,7 +69,8 @@ func scanDish(row pgx.CollectableRow) (dishRecord, error) {
 
 // encodeStages returns {"<stage>": value, …} with all eight stages.
 func encodeStages[T any](values [menu.StageCount]T) ([]byte, error) {
-	out := []byte{'{'}
+	const typical = 1 << 10 // bytes of eight answered stages
+	out := append(make([]byte, 0, typical), '{')
 	for i, stage := range menu.Stages() {
 		if i > 0 {
 			out = append(out, ',')

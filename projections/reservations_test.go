@@ -87,7 +87,9 @@ func TestReserve(t *testing.T) {
 	reserve := func(session string, names ...string) error {
 		return reservations.Reserve(t.Context(), menutest.Key(session), ids(names...))
 	}
-	age := func() { f.exec("update public.menu_ids set reserved_at = reserved_at - interval '61 seconds'") }
+	age := func() {
+		f.exec(t.Context(), "update public.menu_ids set reserved_at = reserved_at - interval '61 seconds'")
+	}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -141,7 +143,7 @@ func TestReserveAsksTheLog(t *testing.T) {
 	if err := reservations.Reserve(t.Context(), menutest.Key("s1"), ids("a")); err != nil {
 		t.Fatal(err)
 	}
-	f.exec("update public.menu_ids set reserved_at = reserved_at - interval '61 seconds'")
+	f.exec(t.Context(), "update public.menu_ids set reserved_at = reserved_at - interval '61 seconds'")
 	if err := reservations.Reserve(t.Context(), menutest.Key("s2"), ids("a")); !errors.Is(err, away) {
 		t.Fatalf("Reserve = %v, want the broker's error", err)
 	}

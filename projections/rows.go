@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -113,7 +112,7 @@ type HistoryRow struct {
 	Type    menu.Type
 	Version int // of the event's schema
 	Time    time.Time
-	Header  nats.Header
+	Header  map[string][]string
 	Data    json.RawMessage // the body as recorded; nil if it is no JSON
 	Err     string          // why projections pass the event over, empty for an event
 }

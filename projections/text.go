@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"kondate/eventstore"
 )
 
 // Postgres holds neither the character NUL nor text that is not UTF-8. The log may: other programs write to it too.
@@ -74,15 +76,15 @@ func unicodeEscape(text []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// recordBody returns a body as history holds it: data is its JSON, empty if it is none, and raw is the body itself where
-// data is not exactly it.
-func recordBody(body []byte) (data string, raw []byte) {
-	if !json.Valid(body) {
-		return "", body
+// recordBody returns a body as history holds it: data is its JSON, empty if it is none or Postgres refused it, and raw is
+// the body itself where data is not exactly it.
+func recordBody(e eventstore.Entry) (data string, raw []byte) {
+	if e.Err != nil && (isRefused(e.Err) || !json.Valid(e.Data)) { // what could be decoded is valid
+		return "", e.Data
 	}
-	clean, exact := cleanJSON(body)
+	clean, exact := cleanJSON(e.Data)
 	if exact {
 		return string(clean), nil
 	}
-	return string(clean), body
+	return string(clean), e.Data
 }

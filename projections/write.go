@@ -69,11 +69,7 @@ func queueHistory(batch *pgx.Batch, entries []eventstore.Entry) error {
 		seqs[i], versions[i], times[i] = toBigint(e.Seq), int64(e.Version), e.Time
 		tenants[i], sessions[i], types[i] = string(e.Key.Tenant), string(e.Key.Session), string(e.Type)
 		ids[i], headers[i] = cleanText(e.ID), string(header)
-		if isRefused(e.Err) {
-			raw[i] = e.Data
-		} else {
-			data[i], raw[i] = recordBody(e.Data)
-		}
+		data[i], raw[i] = recordBody(e)
 		if e.Err != nil {
 			errors[i] = cleanText(e.Err.Error())
 		}
@@ -222,7 +218,7 @@ func translationColumns(data json.RawMessage) (translation, category string) {
 		Category    string `json:"category_translation"`
 	}
 	if len(data) > 0 {
-		_ = json.Unmarshal(data, &t) //nolint:errcheck // a field of another type stays empty, the other one is read
+		_ = json.Unmarshal(data, &t) // a field of another type stays empty, the other one is read
 	}
 	return cleanText(t.Translation), cleanText(t.Category)
 }
@@ -232,7 +228,7 @@ func descriptionColumn(data json.RawMessage) string {
 		Description string `json:"description"`
 	}
 	if len(data) > 0 {
-		_ = json.Unmarshal(data, &d) //nolint:errcheck // a field of another type stays empty
+		_ = json.Unmarshal(data, &d) // a field of another type stays empty
 	}
 	return cleanText(d.Description)
 }
