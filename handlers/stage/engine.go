@@ -16,6 +16,9 @@ import (
 	"kondate/streams"
 )
 
+// errEnded says that the router stopped though nobody told it to.
+var errEnded = errors.New("the deliveries ended, is the connection closed?")
+
 // Engine runs the eight stages.
 type Engine struct {
 	subscriber *streams.Subscriber
@@ -68,8 +71,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(base) }()
 	select {
-	case err := <-ended:
-		return errors.Join(errors.New("the deliveries of the stages ended"), err)
+	case err = <-ended:
+		err = errors.Join(errEnded, err)
 	case <-ctx.Done():
 	}
 
@@ -78,19 +81,20 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer time.AfterFunc(grace, func() { cut(errStopped) }).Stop()
 	defer time.AfterFunc(recordGrace, func() { abandon(errStopped) }).Stop()
-	err = router.Close()
 	if err == nil {
-		err = <-ended
+		if err = router.Close(); err == nil {
+			err = <-ended
+		}
 	}
 	for _, s := range e.stages {
 		select {
 		case <-s.pool.quiet:
 		case <-records.Done():
-			s.logger.LogAttrs(base, slog.LevelWarn, "a provider outlives its time-out and the stop of the stages")
+			s.logger.LogAttrs(base, slog.LevelWarn, "a provider ignores the end of its context; the stop does not wait for it")
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("stop the stages: %w", err)
+		return fmt.Errorf("run the stages: %w", err)
 	}
 	return nil
 }

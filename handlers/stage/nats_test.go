@@ -47,12 +47,15 @@ func (s *site) start(p stage.Provider, change ...func(*stage.Config)) (engine *s
 		fn(&cfg)
 	}
 	js := s.srv.JetStream()
-	store := eventstore.NewJetStream(s.srv.JetStream(), eventstore.Config{Logger: cfg.Logger})
-	engine, stop = start(s.tb, store, func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return js.Consumer(ctx, streams.EventStream, name)
-	}, cfg)
+	engine, stop = start(s.tb, eventstore.NewJetStream(s.srv.JetStream(), eventstore.Config{Logger: cfg.Logger}), consumers(js), cfg)
 	s.tb.Cleanup(stop)
 	return engine, stop
+}
+
+func consumers(js jetstream.JetStream) func(context.Context, string) (jetstream.Consumer, error) {
+	return func(ctx context.Context, name string) (jetstream.Consumer, error) {
+		return js.Consumer(ctx, streams.EventStream, name)
+	}
 }
 
 func (s *site) submit(session menu.SessionID, n int) menu.Key {
@@ -227,6 +230,43 @@ func TestStopInTheMiddleHandsOver(t *testing.T) {
 	}
 	if got, most := len(first.asked()), menu.StageCount*(dishes/2+parallel); got != most {
 		t.Errorf("the first process asked %d times, want %d", got, most)
+	}
+}
+
+// A process that dies hands nothing back. What it had in hand comes again after the ack wait, and only what it had not
+// recorded is worked on again.
+func TestDeathInTheMiddleRepeatsOnlyWhatWasOpen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const dishes = 30
+	stuck := make(chan struct{}, menu.StageCount*dishes)
+	cfg := config(&scripted{answer: func(ctx context.Context, r stage.Request) (menu.Result, error) {
+		if r.Item.Position < dishes/2 {
+			return ok(r), nil
+		}
+		stuck <- struct{}{}
+		<-ctx.Done()
+		return menu.Result{}, ctx.Err()
+	}})
+	cfg.AckWait = natstest.AckWait
+	js := s.srv.JetStream()
+	_, bury := start(t, eventstore.NewJetStream(js, eventstore.Config{Logger: cfg.Logger}), consumers(js), cfg)
+	defer bury()
+	key := s.submit("s", dishes)
+	s.until(0, func(sessions map[menu.Key]menu.Session) bool { // the first half is in the log
+		return sessions[key].Exists() && sessions[key].Unanswered() == menu.StageCount*dishes/2
+	})
+	for range menu.StageCount * cfg.MaxParallelTasks {
+		<-stuck
+	}
+	js.Conn().Close() // as far as the broker can tell, it is dead
+
+	p := &scripted{answer: answerOK}
+	s.start(p)
+	exactlyOnce(t, s.answered(key), dishes)
+	s.idle()
+	if got, want := len(p.asked()), menu.StageCount*dishes/2; got != want {
+		t.Errorf("the second process asked %d times, %d dishes and stages were open", got, want)
 	}
 }
 

@@ -205,7 +205,7 @@ func (s *stage) delay(f failure) time.Duration {
 
 // append records events of the plan's session, one after the other. While the log takes none (the broker is away, the
 // stream is full) it holds on to them: giving up would throw away answers that were paid for. Only an event that can
-// never be taken, or the end of ctx, is an error.
+// never be taken, a connection that is closed for good, or the end of ctx, is an error.
 func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error {
 	for _, e := range events {
 		proposed := eventstore.Proposed{
@@ -215,7 +215,7 @@ func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error 
 		pause.MaxInterval = appendPause
 		_, err := backoff.Retry(ctx, func() (eventstore.Receipt, error) {
 			receipt, err := s.log.Append(ctx, w.trigger.Key, proposed)
-			if err != nil && tooLarge(err) {
+			if err != nil && (tooLarge(err) || errors.Is(err, nats.ErrConnectionClosed)) {
 				err = backoff.Permanent(err)
 			}
 			return receipt, err

@@ -1,0 +1,45 @@
+package stage_test
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/stage"
+	"kondate/streams"
+)
+
+// Whatever stands on a stage's subjects, the engine lives and the delivery has its verdict.
+func FuzzDelivery(f *testing.F) {
+	for _, msg := range poison(f) {
+		f.Add("menu.submitted", msg.Header.Get(eventstore.HeaderSchema), msg.Data)
+	}
+	f.Add("menu.submitted", "1", []byte(`{"item_count":2,"items":[{"menu_id":"a","name":"丼"},{"menu_id":"a"},{"menu_id":"* >","name":"\u0000"}]}`))
+	f.Add("allergen.retry_requested", "1", []byte(`{"stage":"allergen","menu_ids":["d0","d0",""],"epoch":-1}`))
+	f.Add("task6.retry_requested", "1", []byte(`{"stage":"task6"}`))
+	f.Add("allergen.completed", "1", []byte(`{"stage":"allergen"}`))
+	w := setup(f, &scripted{answer: answerOK}, func(cfg *stage.Config) { cfg.MaxParallelTasks = 2 })
+	f.Cleanup(w.stop)
+	submitted := w.submit(f, "s", 2)[0]
+	f.Fuzz(func(t *testing.T, typ, schema string, data []byte) {
+		header := nats.Header{eventstore.HeaderSchema: {schema}}
+		for name, values := range submitted.Header {
+			if name != eventstore.HeaderSchema {
+				header[name] = values
+			}
+		}
+		subject := streams.EventSubject(submitted.Key, menu.Type(typ))
+		entry := eventstore.Entry{Type: menu.Type(typ), Header: header, Data: data}
+		entry.Seq, entry.Key = submitted.Seq, submitted.Key
+		before := w.engine.SetAside(menu.Allergen)
+		acked, delay := w.queue.deliver(menu.Allergen, entry, 2).settled()
+		if !acked || delay != 0 {
+			t.Errorf("%s: acked %v, comes again after %s", subject, acked, delay)
+		}
+		if eventstore.Decode(subject, 1, submitted.Time, header, data).Err != nil && w.engine.SetAside(menu.Allergen) == before {
+			t.Errorf("%s: nobody can read it, and it was not set aside", subject)
+		}
+	})
+}
