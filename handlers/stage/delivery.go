@@ -42,16 +42,14 @@ func (s *stage) handler(ctx context.Context) message.NoPublishHandlerFunc {
 	}
 }
 
-// later is the router's outermost middleware. An error is no fault of the message's dishes, so the delivery comes
-// again, but not at once: the router by itself would refuse it without a delay, and a lasting error would spin.
-func later(logger *slog.Logger) message.HandlerMiddleware {
+// later is the stage's outermost middleware. An error is no fault of the message's dishes, so the delivery comes again,
+// but not at once: the router by itself would refuse it without a delay, and a lasting error would spin.
+func (s *stage) later(ctx context.Context) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			if _, err := next(msg); err != nil {
-				ctx := msg.Context()
-				logger.LogAttrs(ctx, slog.LevelError, "a delivery could not be handled, it comes again",
-					slog.String("handler", message.HandlerNameFromCtx(ctx)), slog.String("event_id", msg.UUID),
-					slog.Duration("wait", trouble), slog.Any("error", err))
+				s.logger.LogAttrs(ctx, slog.LevelError, "a delivery could not be handled, it comes again",
+					slog.String("event_id", msg.UUID), slog.Duration("wait", trouble), slog.Any("error", err))
 				streams.NackAfter(msg, trouble)
 			}
 			return nil, nil

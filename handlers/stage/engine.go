@@ -62,11 +62,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the router of the stages: %w", err)
 	}
-	router.AddMiddleware(later(e.cfg.Logger), middleware.Recoverer)
 	for _, s := range e.stages {
 		s.pool = newPool(calls, s.provider, s.cfg, s.logger)
 		consumer := streams.StageConsumer(s.stage)
-		router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records))
+		router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records)).
+			AddMiddleware(s.later(base), middleware.Recoverer)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(base) }()

@@ -71,9 +71,9 @@ func TestSlowProviderShowsEachDishWhenItIsReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		took := map[menu.DishID]time.Duration{"d0": 0, "d1": 10, "d2": 24, "d3": 26, "d4": 200}
+		took := map[menu.DishID]int{"d0": 0, "d1": 10, "d2": 24, "d3": 26, "d4": 200} // milliseconds
 		w := setup(t, &scripted{answer: func(_ context.Context, r stage.Request) (menu.Result, error) {
-			<-time.After(took[r.Item.ID] * time.Millisecond)
+			<-time.After(time.Duration(took[r.Item.ID]) * time.Millisecond)
 			return ok(r), nil
 		}})
 		defer w.stop()
