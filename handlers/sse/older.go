@@ -32,9 +32,8 @@ const (
 
 // olderState is what the readers of older events share.
 type olderState struct {
-	checkpoint atomic.Uint64 // a lower bound of what History holds
-	badUntil   atomic.Int64  // Unix nanoseconds; History failed a moment ago
-	logReads   chan struct{} // a semaphore
+	badUntil atomic.Int64  // Unix nanoseconds; History failed a moment ago
+	logReads chan struct{} // a semaphore
 }
 
 func newOlderState() olderState { return olderState{logReads: make(chan struct{}, maxLogReads)} }
@@ -49,7 +48,7 @@ type page struct {
 // readOlder returns at most limit events after a position that is below need. It always gets on: the page's upTo is
 // above the position, or an error says why not.
 func (h *Hub) readOlder(ctx context.Context, key menu.Key, after, need uint64, limit int) (page, error) {
-	p, err := h.fromHistory(ctx, key, after, need, limit)
+	p, err := h.fromHistory(ctx, key, after, limit)
 	if err == nil && (p.rows > 0 || p.upTo >= need) {
 		return p, nil
 	}
@@ -66,14 +65,14 @@ func (h *Hub) readOlder(ctx context.Context, key menu.Key, after, need uint64, l
 // errHistoryRests says that History failed a moment ago.
 var errHistoryRests = errors.New("the history was not asked: it failed a moment ago")
 
-func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after, need uint64, limit int) (page, error) {
+func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after uint64, limit int) (page, error) {
 	now := h.cfg.Now().UnixNano()
 	if now < h.older.badUntil.Load() {
 		return page{}, errHistoryRests
 	}
 	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
-	p, err := h.queryHistory(ctx, key, after, need, limit)
+	p, err := h.queryHistory(ctx, key, after, limit)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		h.older.badUntil.Store(now + historyPause.Nanoseconds())
 		h.warn(ctx, "older events are read from the log instead of the history", key, err)
@@ -81,15 +80,12 @@ func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after, need uint64,
 	return p, err
 }
 
-func (h *Hub) queryHistory(ctx context.Context, key menu.Key, after, need uint64, limit int) (page, error) {
-	// The checkpoint is read before the rows: up to it nothing is missing in them.
-	checkpoint := h.older.checkpoint.Load()
-	if checkpoint < need {
-		var err error
-		if checkpoint, err = h.history.Checkpoint(ctx); err != nil {
-			return page{}, fmt.Errorf("read the checkpoint of the history: %w", err)
-		}
-		h.older.checkpoint.Store(checkpoint)
+func (h *Hub) queryHistory(ctx context.Context, key menu.Key, after uint64, limit int) (page, error) {
+	// Up to a checkpoint that is read before the rows, nothing is missing in them; unless Postgres crashed in between and
+	// lost its last moments, so the end of the rows is believed only up to what the checkpoint says afterwards too.
+	checkpoint, err := h.history.Checkpoint(ctx)
+	if err != nil {
+		return page{}, fmt.Errorf("read the checkpoint of the history: %w", err)
 	}
 	rows, err := h.history.History(ctx, key, after, limit)
 	if err != nil {
@@ -102,9 +98,14 @@ func (h *Hub) queryHistory(ctx context.Context, key menu.Key, after, need uint64
 			p.frames = append(p.frames, f)
 		}
 	}
-	if len(rows) < limit {
-		p.upTo = max(p.upTo, checkpoint)
+	if len(rows) == limit {
+		return p, nil
 	}
+	again, err := h.history.Checkpoint(ctx)
+	if err != nil {
+		return page{}, fmt.Errorf("read the checkpoint of the history: %w", err)
+	}
+	p.upTo = max(p.upTo, min(checkpoint, again))
 	return p, nil
 }
 
