@@ -64,7 +64,7 @@ func TestTalkingClientStays(t *testing.T) {
 
 func TestStalledClientIsCut(t *testing.T) {
 	t.Parallel()
-	const events, timeout = 40, time.Second
+	const events, timeout = 10, 2 * time.Second
 	s := start(t, configured(func(c *sse.Config) { c.WriteTimeout = timeout }))
 	s.submit("s1", 1)
 	s.wait("no stream is left of the start", func() bool { return s.hub.Stats().Open == 0 })
@@ -74,15 +74,12 @@ func TestStalledClientIsCut(t *testing.T) {
 	healthy := s.get(eventsPath("s1"))
 	healthy.until("caught-up")
 
-	var slowest time.Duration
 	for i := range events {
-		began := time.Now()
 		s.bigEvent("s1", i)
 		healthy.mustNext()
-		slowest = max(slowest, time.Since(began))
 	}
-	if slowest > timeout {
-		t.Errorf("an event took %s to a healthy client while another one stood still", slowest)
+	if n := s.hub.Stats().Stalled; n != 0 {
+		t.Errorf("a healthy client got its events only when %d other one was cut", n)
 	}
 	s.wait("the stalled client is cut", func() bool { return s.hub.Stats().Stalled == 1 && s.hub.Stats().Open == 1 })
 	// What it missed is still there for it.

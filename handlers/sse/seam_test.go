@@ -34,7 +34,7 @@ func logs() map[string]func(*testing.T) store {
 // Many readers come while events are appended: each one's list is the session's log.
 func TestSeam(t *testing.T) {
 	t.Parallel()
-	const sessions, readers, events = 3, 10, 150
+	const sessions, readers, events = 3, 8, 60
 	for name, open := range logs() {
 		for window, bounds := range map[string]sse.Window{"Wide": {}, "Narrow": {Events: 5}, "Shared": {TotalEvents: 8}} {
 			t.Run(name+window, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestSeam(t *testing.T) {
 // A stream that is cut at random bytes and resumed gives the log: no gap, no repeat, in order.
 func TestCutAndResume(t *testing.T) {
 	t.Parallel()
-	const cuts, events = 50, 300
+	const cuts, events = 50, 150
 	for name, open := range logs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -87,7 +87,7 @@ func TestCutAndResume(t *testing.T) {
 			})
 			r := resumer{path: eventsPath("s1")}
 			for range cuts {
-				r.read(t, s, rand.IntN(4000))
+				r.read(t, s, rand.IntN(2500))
 			}
 			for !r.ended {
 				r.read(t, s, 1<<30)
