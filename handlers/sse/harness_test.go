@@ -26,10 +26,12 @@ import (
 	"kondate/eventstore/storetest"
 	"kondate/handlers/sse"
 	"kondate/projections"
+	"kondate/projections/pgtest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	pgtest.Main(
+		m,
 		// fasthttp lets these two sleep on after Shutdown.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
@@ -201,6 +203,8 @@ type option func(*setup)
 type setup struct {
 	log     store
 	channel sse.Channel
+	history sse.History
+	rows    sse.Sessions
 	cfg     sse.Config
 	fiber   fiber.Config
 	bare    bool // without middleware
@@ -235,15 +239,18 @@ func start(tb testing.TB, options ...option) *server {
 	if set.channel == nil {
 		set.channel = s.channel
 	}
+	if set.history == nil {
+		set.history, set.rows = s.history, s.sessions
+	}
 	var err error
-	if s.hub, err = sse.NewHub(s.log, s.history, set.channel, set.cfg); err != nil {
+	if s.hub, err = sse.NewHub(s.log, set.history, set.channel, set.cfg); err != nil {
 		tb.Fatal(err)
 	}
 	s.app = fiber.New(set.fiber)
 	if !set.bare {
 		s.app.Use(fiberrecover.New(), requestid.New(), cors.New(), helmet.New(), etag.New(), compress.New())
 	}
-	sse.NewHandler(s.hub, s.sessions).Register(s.app)
+	sse.NewHandler(s.hub, set.rows).Register(s.app)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
