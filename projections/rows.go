@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -112,22 +113,34 @@ type HistoryRow struct {
 	Type    menu.Type
 	Version int // of the event's schema
 	Time    time.Time
-	Header  map[string][]string
+	Headers json.RawMessage // the message's headers; see Header
 	Data    json.RawMessage // the body as recorded; nil if it is no JSON
 	Err     string          // why projections pass the event over, empty for an event
 }
 
-const historyColumns = `seq, id, tenant, session_id, type, version, time, headers, coalesce(raw, convert_to(data::text, 'UTF8')), coalesce(error, '')`
+// Header reads the message's headers. Few need them, and reading costs more than all the rest of a row.
+func (r HistoryRow) Header() (nats.Header, error) {
+	var h nats.Header
+	if err := json.Unmarshal(r.Headers, &h); err != nil {
+		return nil, fmt.Errorf("read the headers of event %d: %w", r.Seq, err)
+	}
+	return h, nil
+}
+
+const historyColumns = `seq, id, tenant, session_id, type, version, time, headers, data, raw, coalesce(error, '')`
 
 func scanHistory(row pgx.CollectableRow) (HistoryRow, error) {
 	var (
 		r   HistoryRow
 		seq int64
+		raw []byte
 	)
-	err := row.Scan(&seq, &r.ID, &r.Key.Tenant, &r.Key.Session, &r.Type, &r.Version, &r.Time, &r.Header, (*[]byte)(&r.Data), &r.Err)
+	err := row.Scan(&seq, &r.ID, &r.Key.Tenant, &r.Key.Session, &r.Type, &r.Version, &r.Time, (*[]byte)(&r.Headers), (*[]byte)(&r.Data), &raw, &r.Err)
 	r.Seq, r.Time = fromBigint(seq), r.Time.UTC()
-	if !json.Valid(r.Data) {
-		r.Data = nil
+	if raw != nil {
+		if r.Data = raw; !json.Valid(raw) {
+			r.Data = nil
+		}
 	}
 	return r, err
 }

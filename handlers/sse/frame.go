@@ -50,7 +50,11 @@ func newFrame(e eventstore.Entry) *frame {
 // difference.
 func newFrameOfRow(r projections.HistoryRow) *frame {
 	if r.Err != "" {
-		return newFrame(eventstore.Decode(streams.EventSubject(r.Key, r.Type), r.Seq, r.Time, r.Header, r.Data))
+		header, err := r.Header()
+		if err != nil {
+			return nil // nor is a message without headers
+		}
+		return newFrame(eventstore.Decode(streams.EventSubject(r.Key, r.Type), r.Seq, r.Time, header, r.Data))
 	}
 	return &frame{key: r.Key, seq: r.Seq, id: r.ID, typ: r.Type, at: r.Time, data: r.Data, size: len(r.Data) + frameOverhead}
 }

@@ -2,6 +2,7 @@ package sse_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,7 +95,8 @@ func (h *logHistory) History(ctx context.Context, key menu.Key, after uint64, li
 		if upTo != nil && e.Seq > *upTo {
 			break
 		}
-		row := projections.HistoryRow{Seq: e.Seq, ID: e.ID, Key: e.Key, Type: e.Type, Version: e.Version, Time: e.Time, Header: e.Header, Data: e.Data}
+		header, _ := json.Marshal(e.Header) //nolint:errchkjson // strings always marshal
+		row := projections.HistoryRow{Seq: e.Seq, ID: e.ID, Key: e.Key, Type: e.Type, Version: e.Version, Time: e.Time, Headers: header, Data: e.Data}
 		if e.Err != nil {
 			row.Err = e.Err.Error()
 		}
@@ -188,6 +190,7 @@ func (l *loopback) say(key menu.Key, name, body string) {
 type server struct {
 	tb       testing.TB
 	log      store
+	rows     sse.Sessions
 	history  *logHistory
 	sessions *foldedSessions
 	channel  *loopback
@@ -242,6 +245,7 @@ func start(tb testing.TB, options ...option) *server {
 	if set.history == nil {
 		set.history, set.rows = s.history, s.sessions
 	}
+	s.rows = set.rows
 	var err error
 	if s.hub, err = sse.NewHub(s.log, set.history, set.channel, set.cfg); err != nil {
 		tb.Fatal(err)
@@ -409,3 +413,13 @@ func (s *server) bigEvent(session string, n int) {
 }
 
 func containsField(text, field string) bool { return strings.Contains(text, "Config."+field+" ") }
+
+// waitProjected waits until the rows reflect a sequence.
+func (s *server) waitProjected(seq uint64) {
+	s.tb.Helper()
+	ctx, cancel := context.WithTimeout(s.tb.Context(), 2*time.Minute)
+	defer cancel()
+	if err := s.rows.WaitFor(ctx, seq); err != nil {
+		s.tb.Fatal(err)
+	}
+}
