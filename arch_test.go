@@ -36,7 +36,7 @@ var packages = map[string][]string{
 	"handlers/stage":       nil,
 	"handlers/stage/local": {"handlers/stage"},
 
-	"projections":            {"projections/migrations"},
+	"projections":            {"projections/migrations", "projections/postgres"}, // the latter in tests, to restart it
 	"projections/migrations": nil,
 	"projections/postgres":   nil,
 	"projections/pgtest":     {"projections", "projections/migrations", "projections/postgres"},

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// MaxPage is the number of entries that Follow hands over at once at most.
-	MaxPage = 500
+	// MaxPage is the number of entries that Follow hands over at once at most. A page of the largest events must fit
+	// what the broker is willing to buffer for one connection (64 MB unless configured).
+	MaxPage = 128
 
 	// pullExpiry bounds one pull; a pull that ends empty is the sign of life of an idle log.
 	pullExpiry = 5 * time.Second

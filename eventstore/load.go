@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,8 +15,10 @@ import (
 )
 
 const (
-	// loadBatch is how many messages one direct get asks for.
+	// loadBatch and loadBytes are how many messages, and about how many bytes, one direct get asks for. What it asks
+	// for has to fit what a connection buffers, or the client drops messages.
 	loadBatch = 500
+	loadBytes = 8 << 20
 	// loadTimeout bounds a read whose context has no deadline of its own.
 	loadTimeout = 30 * time.Second
 	// replicaPause is the wait before a lagging replica is asked again.
@@ -61,7 +64,7 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 			}
 		}
 		batch, err := jetstreamext.GetBatch(ctx, s.js, streams.EventStream, size,
-			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next))
+			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(loadBytes))
 		if err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
 		}
@@ -72,8 +75,8 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 			if err != nil {
 				return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
 			}
-			if msg.Sequence > last {
-				break
+			if msg.Sequence > last || !follows(msg, entries[n:]) {
+				break // enough, or a message before this one was dropped on its way: ask again
 			}
 			entries = append(entries, decodeRaw(msg))
 			next = msg.Sequence + 1
@@ -95,6 +98,19 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 	}
 	return entries, nil
 }
+
+// follows says whether the answer to a direct get continues what it brought so far. The broker names the sequence of
+// the message that it sent before; a client that is slow to read loses messages without another sign.
+func follows(msg *jetstream.RawStreamMsg, got []Entry) bool {
+	before := uint64(0)
+	if len(got) > 0 {
+		before = got[len(got)-1].Seq
+	}
+	return msg.Header.Get(headerBefore) == strconv.FormatUint(before, 10)
+}
+
+// headerBefore is the header by which the broker names the sequence of the message before, 0 for the first one.
+const headerBefore = "Nats-Last-Sequence"
 
 func decodeRaw(msg *jetstream.RawStreamMsg) Entry {
 	return Decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)

@@ -82,7 +82,7 @@ func TestHistory(t *testing.T) {
 		if string(g.Data) != string(w.Data) {
 			t.Fatalf("event %d has the body %s, want %s", i, g.Data, w.Data)
 		}
-		if h, err := g.Header(); err != nil || !slices.Equal(h.Values(eventstore.HeaderSource), []string{key.Source()}) || len(h) != len(w.Header) {
+		if h, err := g.Header(); err != nil || !slices.Equal(h[eventstore.HeaderSource], []string{key.Source()}) || len(h) != len(w.Header) {
 			t.Fatalf("event %d has the headers %s, %v; want %v", i, g.Headers, err, w.Header)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -119,8 +118,8 @@ type HistoryRow struct {
 }
 
 // Header reads the message's headers. Few need them, and reading costs more than all the rest of a row.
-func (r HistoryRow) Header() (nats.Header, error) {
-	var h nats.Header
+func (r HistoryRow) Header() (map[string][]string, error) {
+	var h map[string][]string
 	if err := json.Unmarshal(r.Headers, &h); err != nil {
 		return nil, fmt.Errorf("read the headers of event %d: %w", r.Seq, err)
 	}

@@ -19,6 +19,9 @@ import (
 )
 
 const (
+	// maxPending is what the embedded server buffers for one connection before it cuts it off as too slow: pulls of
+	// several consumers with large events may be under way at once.
+	maxPending = 256 << 20
 	// MinPayload is the smallest payload limit of a broker that the log can live on, in bytes.
 	MinPayload = 2 << 20
 	// embeddedPayload is the payload limit of the embedded server.
@@ -50,6 +53,7 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	opts := &server.Options{
 		ServerName: "kondate", NoSigs: true, DisableJetStreamBanner: true, MaxPayload: embeddedPayload,
 		JetStream: true, JetStreamMaxStore: embeddedStore, StoreDir: cfg.StoreDir,
+		MaxPending: maxPending,
 		SyncAlways: cfg.Sync.always, SyncInterval: cfg.Sync.interval,
 		DontListen:      cfg.Listen == "",
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: maxConsumers},

@@ -32,13 +32,13 @@ type app struct {
 	cfg Config
 	log *slog.Logger
 
-	nc         *nats.Conn
-	js         jetstream.JetStream
-	store      *eventstore.JetStream
+	dial       func(nats.Option) (*nats.Conn, error) // to the broker
+	appends    logConn
 	natsURL    string // for other programs; empty if the embedded broker takes no connection
 	durability string
 
 	pool        *pgxpool.Pool
+	private     *postgres.Server // nil with a database of the user's
 	databaseURL string
 	psql        string
 
@@ -64,43 +64,50 @@ func (a *app) openLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.connect(ctx, sync); err != nil {
-		return err
-	}
-	if a.js, err = jetstream.New(a.nc); err != nil {
-		return fmt.Errorf("use JetStream: %w", err)
-	}
-	topology := streams.Topology{
-		Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir, AckWait: a.cfg.Stages.AckWait,
-	}
-	if err := streams.Ensure(ctx, a.js, topology); err != nil {
-		return err
-	}
-	a.store = eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log})
-	return nil
-}
-
-func (a *app) connect(ctx context.Context, sync streams.SyncPolicy) (err error) {
-	name := nats.Name("kondate")
 	if a.cfg.NATS.URL != "" {
-		if a.nc, err = nats.Connect(a.cfg.NATS.URL, name, nats.MaxReconnects(-1)); err != nil {
-			return fmt.Errorf("connect to NATS at %s: %w", a.cfg.NATS.URL, err)
+		a.dial = func(o nats.Option) (*nats.Conn, error) {
+			return nats.Connect(a.cfg.NATS.URL, o, nats.MaxReconnects(-1))
 		}
-		a.natsURL = a.nc.ConnectedUrlRedacted()
-		a.durability = fmt.Sprintf("%d copies of the log; when the broker at %s syncs them to disk is its own setting", a.cfg.NATS.Replicas, a.natsURL)
+		a.durability = fmt.Sprintf("%d copies of the log; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
 	} else {
 		broker, err := streams.StartServer(ctx, streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log})
 		if err != nil {
 			return err
 		}
 		a.onClose(broker.Shutdown)
-		if a.nc, err = broker.Connect(name); err != nil {
-			return err
-		}
+		a.dial = func(o nats.Option) (*nats.Conn, error) { return broker.Connect(o) }
 		a.natsURL, a.durability = broker.URL(), streams.Durability(1, sync)
 	}
-	a.onClose(func(context.Context) error { a.nc.Close(); return nil })
-	return nil
+	if a.appends, err = a.connect("append"); err != nil {
+		return err
+	}
+	if a.cfg.NATS.URL != "" {
+		a.natsURL = a.appends.js.Conn().ConnectedUrlRedacted()
+	}
+	return streams.Ensure(ctx, a.appends.js, streams.Topology{
+		Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir, AckWait: a.cfg.Stages.AckWait,
+	})
+}
+
+// logConn is a connection to the broker and the log on it.
+type logConn struct {
+	js    jetstream.JetStream
+	store *eventstore.JetStream
+}
+
+// connect opens a connection for one purpose. What is pulled in bulk has one of its own: the broker buffers and
+// answers by connection, and an append must not wait behind a megabyte of history.
+func (a *app) connect(purpose string) (logConn, error) {
+	nc, err := a.dial(nats.Name("kondate " + purpose))
+	if err != nil {
+		return logConn{}, fmt.Errorf("connect to NATS: %w", err)
+	}
+	a.onClose(func(context.Context) error { nc.Close(); return nil })
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return logConn{}, fmt.Errorf("use JetStream: %w", err)
+	}
+	return logConn{js, eventstore.NewJetStream(js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log})}, nil
 }
 
 // openDatabase connects to Postgres, or starts a private one, and brings its schema up to date.
@@ -112,6 +119,7 @@ func (a *app) openDatabase(ctx context.Context) error {
 			return err
 		}
 		a.onClose(db.Stop)
+		a.private = db
 		a.databaseURL, a.psql = db.URL(), db.PsqlCommand()
 	}
 	if err := projections.Migrate(ctx, a.databaseURL); err != nil {
@@ -128,12 +136,28 @@ func (a *app) openDatabase(ctx context.Context) error {
 	return nil
 }
 
-func (a *app) projector() part {
-	p := projections.NewProjector(a.pool, a.store, projections.ProjectorConfig{
-		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, a.js) },
+// database is the part that notices the end of the private Postgres: without it every request would fail, one by one.
+func (a *app) database() part {
+	return part{"postgres", func(ctx context.Context) error {
+		select {
+		case <-a.private.Done():
+			return fmt.Errorf("the private Postgres ended by itself, start again to recover it: %w", a.private.Err())
+		case <-ctx.Done():
+			return nil
+		}
+	}}
+}
+
+func (a *app) projector() (part, error) {
+	conn, err := a.connect("projector")
+	if err != nil {
+		return part{}, err
+	}
+	p := projections.NewProjector(a.pool, conn.store, projections.ProjectorConfig{
+		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, conn.js) },
 		Logger:   a.log,
 	})
-	return part{"projector", p.Run}
+	return part{"projector", p.Run}, nil
 }
 
 func (a *app) stages() (part, error) {
@@ -148,10 +172,14 @@ func (a *app) stages() (part, error) {
 			providers[s] = local.New(knowledge, s)
 		}
 	}
-	consumer := func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return a.js.Consumer(ctx, streams.EventStream, name)
+	conn, err := a.connect("stages")
+	if err != nil {
+		return part{}, err
 	}
-	engine, err := stage.New(a.store, consumer, stage.Config{
+	consumer := func(ctx context.Context, name string) (jetstream.Consumer, error) {
+		return conn.js.Consumer(ctx, streams.EventStream, name)
+	}
+	engine, err := stage.New(a.appends.store, consumer, stage.Config{
 		Providers:        providers,
 		MaxParallelTasks: a.cfg.Processing.MaxParallelTasks,
 		TaskTimeout:      a.cfg.Processing.TaskTimeout,
@@ -169,13 +197,17 @@ func (a *app) stages() (part, error) {
 
 // api returns the parts that serve HTTP, and the URL they serve at.
 func (a *app) api(ctx context.Context) ([]part, string, error) {
-	incarnation, err := streams.Identity(ctx, a.js)
+	tail, err := a.connect("tail")
+	if err != nil {
+		return nil, "", err
+	}
+	incarnation, err := streams.Identity(ctx, tail.js)
 	if err != nil {
 		return nil, "", err
 	}
 	tenant := func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant }
 	queries := projections.NewQueries(a.pool)
-	hub, err := sse.NewHub(a.store, queries, streams.NewChannel(a.nc, a.cfg.SSE.ChannelPrefix), sse.Config{
+	hub, err := sse.NewHub(tail.store, queries, streams.NewChannel(tail.js.Conn(), a.cfg.SSE.ChannelPrefix), sse.Config{
 		MaxConnections:           a.cfg.SSE.MaxConnections,
 		MaxConnectionsPerSession: a.cfg.SSE.MaxConnectionsPerSession,
 		MaxConnectionsPerAddress: a.cfg.SSE.MaxConnectionsPerAddress,
@@ -193,19 +225,19 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Log: a.store, Rows: queries, Reservations: projections.NewReservations(a.pool, a.store), Tenant: tenant,
+		Log: a.appends.store, Rows: queries, Reservations: projections.NewReservations(a.pool, a.appends.store), Tenant: tenant,
 		Checks: []httpapi.Check{
-			{Name: "log", Ready: func(ctx context.Context) error { _, err := a.store.Last(ctx); return err }},
+			{Name: "log", Ready: func(ctx context.Context) error { _, err := a.appends.store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},
 		},
-		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: a.cfg.Database.PoolTimeout, Now: time.Now, Logger: a.log,
+		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log,
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	web := fiber.New(fiber.Config{
 		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
-		BodyLimit:    httpapi.MaxBodyBytes, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	})
 	api.Routes(web)
 	sse.NewHandler(hub, queries).Register(web)

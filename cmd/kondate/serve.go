@@ -85,8 +85,15 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		return err
 	}
 	var parts []part
+	if a.private != nil {
+		parts = append(parts, a.database())
+	}
 	if slices.Contains(roles, roleProjector) {
-		parts = append(parts, a.projector())
+		projector, err := a.projector()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, projector)
 	}
 	if slices.Contains(roles, roleStages) {
 		stages, err := a.stages()

@@ -22,9 +22,9 @@ const (
 	defaultRequestTimeout = 10 * time.Second
 	defaultWaitTimeout    = 5 * time.Second
 
-	// maxRequestTimeout stays below the minute after which a reservation of ids may be taken by others: a submission
+	// MaxRequestTimeout is the longest RequestTimeout. It stays below the minute after which a reservation of ids may be taken by others: a submission
 	// must not be appended after that.
-	maxRequestTimeout = 45 * time.Second
+	MaxRequestTimeout = 45 * time.Second
 )
 
 // Log is what the API needs of the event log.
@@ -96,8 +96,8 @@ func (c Config) Validate() error {
 	if c.BatchSize < 1 {
 		errs = append(errs, fmt.Errorf("httpapi: Config.BatchSize is %d, want at least 1", c.BatchSize))
 	}
-	if c.RequestTimeout < 0 || c.RequestTimeout > maxRequestTimeout {
-		errs = append(errs, fmt.Errorf("httpapi: Config.RequestTimeout is %s, want at most %s", c.RequestTimeout, maxRequestTimeout))
+	if c.RequestTimeout < 0 || c.RequestTimeout > MaxRequestTimeout {
+		errs = append(errs, fmt.Errorf("httpapi: Config.RequestTimeout is %s, want at most %s", c.RequestTimeout, MaxRequestTimeout))
 	}
 	if c.WaitTimeout < 0 {
 		errs = append(errs, fmt.Errorf("httpapi: Config.WaitTimeout is %s, want none below 0", c.WaitTimeout))
