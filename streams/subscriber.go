@@ -20,6 +20,8 @@ const (
 	// fetchSilence is how long after its expiry a pull without the broker's word counts as unanswered. The client waits
 	// for a second.
 	fetchSilence = 750 * time.Millisecond
+	// handBackMargin is how much later than here a pull may end at the broker.
+	handBackMargin = 200 * time.Millisecond
 	// maxFetchPause is the longest wait after pulls that failed.
 	maxFetchPause = 5 * time.Second
 	// carefulFor is added to two ack waits, after which a forged message would have come again.
@@ -300,9 +302,9 @@ func (s *subscription) offer(ctx context.Context, msg *message.Message, raw jets
 	}
 }
 
-// handBack returns a message to the broker, for anybody but our own last pull.
+// handBack returns a message to the broker, for anybody but the pull that brought it and may still be open.
 func (s *subscription) handBack(ctx context.Context, raw jetstream.Msg, pullEnd time.Time) {
-	s.answer(ctx, raw.NakWithDelay(max(0, time.Until(pullEnd))), "hand back")
+	s.answer(ctx, raw.NakWithDelay(max(0, time.Until(pullEnd)+handBackMargin)), "hand back")
 }
 
 // answer notes an answer that did not reach the broker. The message comes again then, and its handler finds that the
