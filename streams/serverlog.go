@@ -19,7 +19,7 @@ type serverLog struct {
 func newServerLog(ctx context.Context, log *slog.Logger) *serverLog {
 	ctx = context.WithoutCancel(ctx) // the server outlives its start
 	return &serverLog{write: func(level slog.Level, text string) {
-		log.LogAttrs(ctx, level, text, slog.String("component", "nats-server"))
+		log.LogAttrs(ctx, level, "the embedded NATS says", slog.String("text", text))
 	}}
 }
 

@@ -241,6 +241,6 @@ func Identity(ctx context.Context, js jetstream.StreamManager) (string, error) {
 
 func identity(created time.Time) string {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s %d", EventStream, created.UnixNano()) //nolint:errcheck // a hash takes everything
+	_, _ = fmt.Fprintf(h, "%s %d", EventStream, created.UnixNano())
 	return strconv.FormatUint(h.Sum64(), 36)
 }
