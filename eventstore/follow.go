@@ -20,6 +20,9 @@ const (
 
 	// pullExpiry bounds one pull; a pull that ends empty is the sign of life of an idle log.
 	pullExpiry = 5 * time.Second
+	// pullEarly tells a pull that a message ended from one that came to its end; the client gives the broker 90 % of
+	// the expiry.
+	pullEarly = pullExpiry * 8 / 10
 	// pullHeartbeat is how often the broker says that it is still there during a pull.
 	pullHeartbeat = time.Second
 	// followerLinger is how long the broker keeps the consumer of a follower that died.
@@ -42,6 +45,9 @@ func (s *JetStream) Follow(ctx context.Context, after uint64, fn func(context.Co
 	for {
 		before := f.after
 		err := f.run(ctx)
+		if f.after == before && f.failed == nil && ctx.Err() == nil && !errors.Is(err, ErrOtherLog) {
+			err = errors.Join(err, f.step(ctx))
+		}
 		if f.after > before {
 			pause.Reset()
 		}
@@ -75,7 +81,7 @@ type follower struct {
 
 // sameLog checks that the stream is the one that the follower began with and still holds what was handed over.
 func (f *follower) sameLog(ctx context.Context) error {
-	stream, err := f.store.js.Stream(ctx, streams.EventStream)
+	stream, err := f.store.reads.Stream(ctx, streams.EventStream)
 	if err != nil {
 		return fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
 	}
@@ -97,7 +103,7 @@ func (f *follower) run(ctx context.Context) error {
 		return err
 	}
 	f.consumed = 0
-	consumer, err := f.store.js.CreateConsumer(ctx, streams.EventStream, jetstream.ConsumerConfig{
+	consumer, err := f.store.reads.CreateConsumer(ctx, streams.EventStream, jetstream.ConsumerConfig{
 		FilterSubject:     streams.AllEvents,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       f.after + 1,
@@ -113,7 +119,7 @@ func (f *follower) run(ctx context.Context) error {
 		// The consumer ends with its follower and not with the linger, or restarts would eat the stream's consumer limit.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = f.store.js.DeleteConsumer(ctx, streams.EventStream, consumer.CachedInfo().Name) // it lingers ten seconds at worst
+		_ = f.store.reads.DeleteConsumer(ctx, streams.EventStream, consumer.CachedInfo().Name) // it lingers ten seconds at worst
 	}()
 	for {
 		if err := f.pull(ctx, consumer); err != nil {
@@ -122,7 +128,21 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// pull asks for one page's worth and hands over what comes as it comes.
+// step hands over one entry that the leader names. A pull takes a message with the headers of a status for the end of
+// the pull, so that a follower would never get past it.
+func (f *follower) step(ctx context.Context) error {
+	e, found, err := f.store.next(ctx, streams.AllEvents, f.after+1)
+	if err != nil || !found {
+		return err
+	}
+	if f.failed = f.fn(ctx, []Entry{e}); f.failed == nil {
+		f.after = e.Seq
+	}
+	return f.failed
+}
+
+// pull asks for one page's worth and hands over what comes as it comes. A pull that ends before its time, and not full,
+// was ended by a message.
 func (f *follower) pull(ctx context.Context, consumer jetstream.Consumer) error {
 	pullCtx, cancel := context.WithTimeout(ctx, pullExpiry)
 	defer cancel()
@@ -130,6 +150,7 @@ func (f *follower) pull(ctx context.Context, consumer jetstream.Consumer) error 
 	if err != nil {
 		return fmt.Errorf("pull from the log: %w", err)
 	}
+	began, came := time.Now(), f.consumed
 	page := make([]Entry, 0, MaxPage)
 	msgs := batch.Messages()
 	for msg := range msgs {
@@ -157,6 +178,9 @@ func (f *follower) pull(ctx context.Context, consumer jetstream.Consumer) error 
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("pull from the log: %w", err)
+	}
+	if ctx.Err() == nil && f.consumed-came < MaxPage && time.Since(began) < pullEarly {
+		return fmt.Errorf("a message ended the pull: %w", errRestart)
 	}
 	return ctx.Err()
 }

@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,16 +20,32 @@ import (
 type Config struct {
 	MaxEventSize int          // bytes of an event's body at most; 0: the broker's payload limit decides
 	Logger       *slog.Logger // required
+
+	// Reads is where loads and followers pull from; nil: the connection of the appends. The broker works off one
+	// connection's requests in turn, so that an append waits behind megabytes of history that are read beside it.
+	Reads jetstream.JetStream
 }
+
+// appendsUnderWay bounds the appends that one store has sent and that the broker has not answered. The broker fsyncs
+// one after the other: a longer queue would not go quicker, and its end would see time-outs.
+const appendsUnderWay = 64
 
 // JetStream is the log on a JetStream stream. It is safe for concurrent use.
 type JetStream struct {
-	js  jetstream.JetStream
-	cfg Config
+	js    jetstream.JetStream
+	reads jetstream.JetStream
+	cfg   Config
+	turns chan struct{} // one for each append under way
 }
 
 // NewJetStream returns a store over the stream that [streams.Ensure] made. The connection stays the caller's.
-func NewJetStream(js jetstream.JetStream, cfg Config) *JetStream { return &JetStream{js: js, cfg: cfg} }
+func NewJetStream(js jetstream.JetStream, cfg Config) *JetStream {
+	s := &JetStream{js: js, reads: cfg.Reads, cfg: cfg, turns: make(chan struct{}, appendsUnderWay)}
+	if s.reads == nil {
+		s.reads = js
+	}
+	return s
+}
 
 // Append records events of one session's stage or image lane, together or not at all. It carries no guard: the broker
 // drops an event that it has, the fold drops a second answer. Several events go as one atomic batch.
@@ -53,8 +68,20 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*expected, 10))
 		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, streams.LaneFilter(key, menu.LaneMenu))
 	}
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
+	}
 	receipt := Receipt{IDs: ids}
 	receipt.Seq, receipt.Already, err = s.publish(ctx, msgs)
+	if err != nil && expected == nil && len(msgs) == 1 && unanswered(err) {
+		// The broker knows the ids of the last two minutes: sending once more is the cheapest way to find out.
+		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		receipt.Seq, receipt.Already, err = s.publish(again, msgs)
+	}
 	if err == nil {
 		return receipt, nil
 	}
@@ -124,6 +151,11 @@ func ambiguous(err error) bool {
 		}
 		return false
 	}
+	return unanswered(err)
+}
+
+// unanswered says whether the broker said nothing at all.
+func unanswered(err error) bool {
 	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrDisconnected)
@@ -194,38 +226,4 @@ func (s *JetStream) Last(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
 	}
 	return stream.CachedInfo().State.LastSeq, nil
-}
-
-// LastOf returns the sequence of a session's newest event, 0 for a session that nobody submitted. The leader answers.
-func (s *JetStream) LastOf(ctx context.Context, key menu.Key) (uint64, error) {
-	return s.lastOf(ctx, streams.SessionFilter(key))
-}
-
-// lastOf asks the leader for the sequence of the last message on a filter, 0 if there is none. A direct get would be
-// quicker, but a replica that lags may answer it.
-func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
-	request, err := json.Marshal(map[string]string{"last_by_subj": filter})
-	if err != nil {
-		return 0, fmt.Errorf("encode the request for the last event on %s: %w", filter, err)
-	}
-	reply, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streams.EventStream, request)
-	if err != nil {
-		return 0, fmt.Errorf("ask for the last event on %s: %w", filter, err)
-	}
-	var answer struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Seq uint64 `json:"seq"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return 0, fmt.Errorf("read the last event on %s: %w", filter, err)
-	}
-	switch {
-	case answer.Error == nil:
-		return answer.Message.Seq, nil
-	case answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return 0, nil
-	}
-	return 0, fmt.Errorf("ask for the last event on %s: %w", filter, answer.Error)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"kondate/domain/menu"
@@ -103,5 +105,51 @@ func TestFollowRefusesARecreatedStream(t *testing.T) {
 	}
 	if err := <-followed; !errors.Is(err, eventstore.ErrOtherLog) {
 		t.Fatalf("Follow = %v, want ErrOtherLog", err)
+	}
+}
+
+// A stored message may carry the headers that the broker uses to end a pull. Nobody's log stops for it.
+func TestForgedStatus(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"408", "404", "409", "503", "100", "204"} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			broker := natstest.New(t)
+			store, js := newStore(broker), broker.JetStream()
+			key := menutest.Key("s1")
+			if _, err := store.AppendMenu(t.Context(), key, 0, storetest.Propose(menutest.Submitted(menutest.Items("d", 1)))...); err != nil {
+				t.Fatal(err)
+			}
+			forged := &nats.Msg{
+				Subject: "menu.evt.public.s1.task6.completed",
+				Header:  nats.Header{"Status": {status}, "Description": {"Consumer Deleted"}, "Nats-Last-Sequence": {"7"}},
+			}
+			for range 2 {
+				if _, err := js.PublishMsg(t.Context(), forged); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := store.Append(t.Context(), key, storetest.Propose(menutest.Completed(menu.Task6, "d-0"))...); err != nil {
+				t.Fatal(err)
+			}
+			done := errors.New("done")
+			var seqs []uint64
+			err := store.Follow(t.Context(), 0, func(_ context.Context, page []eventstore.Entry) error {
+				for _, e := range page {
+					seqs = append(seqs, e.Seq)
+				}
+				if len(seqs) >= 4 {
+					return done
+				}
+				return nil
+			})
+			if !errors.Is(err, done) || !slices.Equal(seqs, []uint64{1, 2, 3, 4}) {
+				t.Fatalf("followed %v, %v", seqs, err)
+			}
+			entries, err := store.Load(t.Context(), key)
+			if err != nil || len(entries) != 4 || !errors.Is(entries[1].Err, eventstore.ErrMalformed) || entries[3].Err != nil {
+				t.Fatalf("loaded %d entries, %v", len(entries), err)
+			}
+		})
 	}
 }

@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -21,8 +20,6 @@ const (
 	loadBytes = 8 << 20
 	// loadTimeout bounds a read whose context has no deadline of its own.
 	loadTimeout = 30 * time.Second
-	// replicaPause is the wait before a lagging replica is asked again.
-	replicaPause = 20 * time.Millisecond
 )
 
 // Load returns the whole history of a session in order; it is empty for a session that nobody submitted.
@@ -63,17 +60,14 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 				break
 			}
 		}
-		batch, err := jetstreamext.GetBatch(ctx, s.js, streams.EventStream, size,
+		batch, err := jetstreamext.GetBatch(ctx, s.reads, streams.EventStream, size,
 			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(loadBytes))
 		if err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
 		}
 		for msg, err := range batch {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break // a replica that lags, or a purge since the leader answered
-			}
 			if err != nil {
-				return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
+				break // if it is more than this answer that is broken, the leader does not answer either
 			}
 			if msg.Sequence > last || !follows(msg, entries[n:]) {
 				break // enough, or a message before this one was dropped on its way: ask again
@@ -84,17 +78,15 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 		if len(entries) > n {
 			continue
 		}
-		if last, err = s.lastOf(ctx, filter); err != nil {
-			return nil, err
+		// A replica that lags, a purge, or a message whose headers pass for the end of the answer: the leader knows.
+		e, found, err := s.next(ctx, filter, next)
+		if err != nil {
+			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
 		}
-		if next > last {
+		if !found || e.Seq > last {
 			break
 		}
-		select {
-		case <-time.After(replicaPause):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read %s from %d: %w", filter, next, context.Cause(ctx))
-		}
+		entries, next = append(entries, e), e.Seq+1
 	}
 	return entries, nil
 }

@@ -33,8 +33,8 @@ type app struct {
 	log *slog.Logger
 
 	dial       func(nats.Option) (*nats.Conn, error) // to the broker
-	appends    logConn
-	natsURL    string // for other programs; empty if the embedded broker takes no connection
+	js         jetstream.JetStream                   // what appends and answers requests
+	natsURL    string                                // for other programs; empty if the embedded broker takes no connection
 	durability string
 
 	pool        *pgxpool.Pool
@@ -78,36 +78,37 @@ func (a *app) openLog(ctx context.Context) error {
 		a.dial = func(o nats.Option) (*nats.Conn, error) { return broker.Connect(o) }
 		a.natsURL, a.durability = broker.URL(), streams.Durability(1, sync)
 	}
-	if a.appends, err = a.connect("append"); err != nil {
+	if a.js, err = a.connect("append"); err != nil {
 		return err
 	}
 	if a.cfg.NATS.URL != "" {
-		a.natsURL = a.appends.js.Conn().ConnectedUrlRedacted()
+		a.natsURL = a.js.Conn().ConnectedUrlRedacted()
 	}
-	return streams.Ensure(ctx, a.appends.js, streams.Topology{
+	return streams.Ensure(ctx, a.js, streams.Topology{
 		Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir, AckWait: a.cfg.Stages.AckWait,
 	})
 }
 
-// logConn is a connection to the broker and the log on it.
-type logConn struct {
-	js    jetstream.JetStream
-	store *eventstore.JetStream
-}
-
-// connect opens a connection for one purpose. What is pulled in bulk has one of its own: the broker buffers and
-// answers by connection, and an append must not wait behind a megabyte of history.
-func (a *app) connect(purpose string) (logConn, error) {
+// connect opens a connection for one purpose.
+func (a *app) connect(purpose string) (jetstream.JetStream, error) {
 	nc, err := a.dial(nats.Name("kondate " + purpose))
 	if err != nil {
-		return logConn{}, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	a.onClose(func(context.Context) error { nc.Close(); return nil })
 	js, err := jetstream.New(nc)
 	if err != nil {
-		return logConn{}, fmt.Errorf("use JetStream: %w", err)
+		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	return logConn{js, eventstore.NewJetStream(js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log})}, nil
+	return js, nil
+}
+
+// openStore returns the log as one part uses it: all append on one connection, each reads on its own.
+func (a *app) openStore(purpose string) (store *eventstore.JetStream, reads jetstream.JetStream, err error) {
+	if reads, err = a.connect(purpose); err != nil {
+		return nil, nil, err
+	}
+	return eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log, Reads: reads}), reads, nil
 }
 
 // openDatabase connects to Postgres, or starts a private one, and brings its schema up to date.
@@ -149,12 +150,12 @@ func (a *app) database() part {
 }
 
 func (a *app) projector() (part, error) {
-	conn, err := a.connect("projector")
+	store, _, err := a.openStore("projector")
 	if err != nil {
 		return part{}, err
 	}
-	p := projections.NewProjector(a.pool, conn.store, projections.ProjectorConfig{
-		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, conn.js) },
+	p := projections.NewProjector(a.pool, store, projections.ProjectorConfig{
+		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, a.js) },
 		Logger:   a.log,
 	})
 	return part{"projector", p.Run}, nil
@@ -172,14 +173,14 @@ func (a *app) stages() (part, error) {
 			providers[s] = local.New(knowledge, s)
 		}
 	}
-	conn, err := a.connect("stages")
+	store, deliveries, err := a.openStore("stages")
 	if err != nil {
 		return part{}, err
 	}
 	consumer := func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return conn.js.Consumer(ctx, streams.EventStream, name)
+		return deliveries.Consumer(ctx, streams.EventStream, name)
 	}
-	engine, err := stage.New(a.appends.store, consumer, stage.Config{
+	engine, err := stage.New(store, consumer, stage.Config{
 		Providers:        providers,
 		MaxParallelTasks: a.cfg.Processing.MaxParallelTasks,
 		TaskTimeout:      a.cfg.Processing.TaskTimeout,
@@ -197,17 +198,17 @@ func (a *app) stages() (part, error) {
 
 // api returns the parts that serve HTTP, and the URL they serve at.
 func (a *app) api(ctx context.Context) ([]part, string, error) {
-	tail, err := a.connect("tail")
+	store, reads, err := a.openStore("api")
 	if err != nil {
 		return nil, "", err
 	}
-	incarnation, err := streams.Identity(ctx, tail.js)
+	incarnation, err := streams.Identity(ctx, a.js)
 	if err != nil {
 		return nil, "", err
 	}
 	tenant := func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant }
 	queries := projections.NewQueries(a.pool)
-	hub, err := sse.NewHub(tail.store, queries, streams.NewChannel(tail.js.Conn(), a.cfg.SSE.ChannelPrefix), sse.Config{
+	hub, err := sse.NewHub(store, queries, streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix), sse.Config{
 		MaxConnections:           a.cfg.SSE.MaxConnections,
 		MaxConnectionsPerSession: a.cfg.SSE.MaxConnectionsPerSession,
 		MaxConnectionsPerAddress: a.cfg.SSE.MaxConnectionsPerAddress,
@@ -225,9 +226,9 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Log: a.appends.store, Rows: queries, Reservations: projections.NewReservations(a.pool, a.appends.store), Tenant: tenant,
+		Log: store, Rows: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
 		Checks: []httpapi.Check{
-			{Name: "log", Ready: func(ctx context.Context) error { _, err := a.appends.store.Last(ctx); return err }},
+			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},
 		},
 		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log,

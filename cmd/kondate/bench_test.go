@@ -92,7 +92,7 @@ var errAll = errors.New("all are there")
 func throughput(b *testing.B, s *system, menu []byte, sessions int) time.Duration {
 	b.Helper()
 	cl := s.client()
-	last, err := s.appends.store.Last(b.Context())
+	last, err := s.log().Last(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func throughput(b *testing.B, s *system, menu []byte, sessions int) time.Duratio
 	done := make(chan error, 1)
 	go func() {
 		left := sessions
-		done <- s.appends.store.Follow(b.Context(), last, func(_ context.Context, page []eventstore.Entry) error {
+		done <- s.log().Follow(b.Context(), last, func(_ context.Context, page []eventstore.Entry) error {
 			for _, e := range page {
 				if e.Type == "menu.completed" {
 					left--

@@ -148,6 +148,11 @@ func startSystem(tb testing.TB, providers map[menu.Stage]stage.Provider, args ..
 	return s
 }
 
+// log reads the log past everything the program serves.
+func (s *system) log() *eventstore.JetStream {
+	return eventstore.NewJetStream(s.js, eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
 func (s *system) client() *client {
 	return &client{base: s.running.HTTPURL, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 }

@@ -194,7 +194,7 @@ func TestResumeFiftyCuts(t *testing.T) {
 		resp.Body.Close() //nolint:errcheck // it was cut on purpose
 	}
 	var logged []uint64
-	for _, e := range logOf(t, s.appends.store, answer.SessionID) {
+	for _, e := range logOf(t, s.log(), answer.SessionID) {
 		logged = append(logged, e.Seq)
 	}
 	if connections < cuts || !slices.Equal(seqs, logged) {
@@ -319,7 +319,7 @@ func TestNothingLeaks(t *testing.T) { //nolint:paralleltest // it counts the gor
 
 func consumerCount(t *testing.T, s *system) int {
 	t.Helper()
-	stream, err := s.appends.js.Stream(t.Context(), streams.EventStream)
+	stream, err := s.js.Stream(t.Context(), streams.EventStream)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,88 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/menu"
+	"kondate/streams"
+)
+
+// getRequest asks the stream's leader for one message. Slower than a direct get or a pull, and right where they are
+// not: no replica that lags answers it, and no header of the message can pass for one of the answer.
+type getRequest struct {
+	LastFor string `json:"last_by_subj,omitempty"`
+	NextFor string `json:"next_by_subj,omitempty"`
+	Seq     uint64 `json:"seq,omitempty"` // with NextFor: from here on
+}
+
+type getAnswer struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message *struct {
+		Subject string    `json:"subject"`
+		Seq     uint64    `json:"seq"`
+		Header  []byte    `json:"hdrs"`
+		Data    []byte    `json:"data"`
+		Time    time.Time `json:"time"`
+	} `json:"message"`
+}
+
+// get returns the leader's answer; its Message is nil if there is none.
+func (s *JetStream) get(ctx context.Context, request getRequest) (getAnswer, error) {
+	var answer getAnswer
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	body, err := json.Marshal(request)
+	if err != nil {
+		return answer, fmt.Errorf("encode a request to the leader: %w", err)
+	}
+	reply, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streams.EventStream, body)
+	if err != nil {
+		return answer, fmt.Errorf("ask the leader: %w", err)
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return answer, fmt.Errorf("read the leader's answer: %w", err)
+	}
+	if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
+		return answer, fmt.Errorf("the leader refused: %w", answer.Error)
+	}
+	return answer, nil
+}
+
+// LastOf returns the sequence of a session's newest event, 0 for a session that nobody submitted. The leader answers.
+func (s *JetStream) LastOf(ctx context.Context, key menu.Key) (uint64, error) {
+	return s.lastOf(ctx, streams.SessionFilter(key))
+}
+
+// lastOf returns the sequence of the last message on a filter, 0 if there is none.
+func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
+	answer, err := s.get(ctx, getRequest{LastFor: filter})
+	if err != nil {
+		return 0, fmt.Errorf("read the last event on %s: %w", filter, err)
+	}
+	if answer.Message == nil {
+		return 0, nil
+	}
+	return answer.Message.Seq, nil
+}
+
+// next returns the first message on a filter from a sequence on; false if there is none.
+func (s *JetStream) next(ctx context.Context, filter string, from uint64) (Entry, bool, error) {
+	answer, err := s.get(ctx, getRequest{NextFor: filter, Seq: from})
+	if err != nil || answer.Message == nil {
+		return Entry{}, false, err
+	}
+	m := answer.Message
+	var header nats.Header
+	if len(m.Header) > 0 {
+		if header, err = nats.DecodeHeadersMsg(m.Header); err != nil {
+			header = nil // the entry is malformed then, and says so
+		}
+	}
+	return Decode(m.Subject, m.Seq, m.Time, header, m.Data), true, nil
+}
