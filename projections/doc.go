@@ -2,11 +2,9 @@
 // log's second copy.
 //
 // [Projector] follows the log and writes, [Queries] and [Reservations] answer requests, [Migrate] makes the tables.
-// The only fold is [menu.Evolve]: the projector loads the sessions and dishes that a page of events names, folds the
+// The only fold is [kondate/domain/menu.Evolve]: the projector loads the sessions and dishes that a page of events names, folds the
 // page into them and writes back what changed, together with the page's place in the log, in one transaction.
 //
 // A projector leads while its connection holds an advisory lock; the others stand by. What makes it safe is not the
 // lock but the checkpoint: each page moves it by compare-and-set, so two projectors can never both commit.
 package projections
-
-import _ "kondate/domain/menu" // for the link above

@@ -29,7 +29,7 @@ func cleanText(s string) string {
 func cleanJSON(data []byte) (clean []byte, exact bool) {
 	clean, exact = data, true
 	if !utf8.Valid(clean) {
-		clean, exact = bytes.ToValidUTF8(clean, []byte(string(utf8.RuneError))), false
+		clean, exact = []byte(string(bytes.Runes(clean))), false // a replacement for each byte, as encoding/json does
 	}
 	for at := bytes.IndexByte(clean, '\\'); at >= 0 && at < len(clean); {
 		size, ok := escape(clean[at:])
