@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,25 +15,66 @@ import (
 )
 
 const (
-	// completeTimeout bounds one completion; what it leaves out the next sweep finds.
-	completeTimeout = 10 * time.Second
+	// completeTimeout bounds one completion: an acknowledgement that takes longer was lost.
+	completeTimeout = 3 * time.Second
+	// sweepInterval is how often sessions are looked for whose menu.completed a crash left out.
+	sweepInterval = time.Minute
+	// sweepPause is the wait before they are looked for again after a completion failed; it doubles with every sweep that
+	// fails.
+	sweepPause = time.Second
 	// sweepBatch is how many sessions one sweep looks at; the rest are the next one's.
 	sweepBatch = 1000
 )
 
-// sweep appends the completions that are missing, at once and every minute, until ctx ends.
-func (p *Projector) sweep(ctx context.Context) error {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
-	for {
-		if err := p.completeAll(ctx); err != nil && ctx.Err() == nil {
-			p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "sessions without completion not looked for", slog.Any("error", err))
+// sweep appends the completions that are missing: at once, every minute, and soon after one failed, until ctx ends.
+func (t *term) sweep(ctx context.Context) error {
+	for pause := sweepPause; ; {
+		wait, again := sweepInterval, t.again
+		if err := t.projector.completeAll(ctx); err != nil {
+			t.projector.incomplete(ctx, err)
+			wait, again = pause, nil
+			pause = min(2*pause, sweepInterval)
+		} else {
+			pause = sweepPause
 		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-again:
+			timer.Reset(sweepPause)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
 		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+	}
+}
+
+// completeBeside appends the completions that are due after a page, beside the pages that follow.
+func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
+	for _, r := range due {
+		t.appends.Go(func() error {
+			if err := t.projector.complete(ctx, r); err != nil {
+				t.projector.incomplete(ctx, err)
+				select {
+				case t.again <- struct{}{}:
+				default: // a sweep is due already
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// incomplete reports a completion that failed. It is no failure of the projection: a sweep follows.
+func (p *Projector) incomplete(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "sessions not completed yet", slog.Any("error", err))
 	}
 }
 
@@ -45,24 +87,27 @@ func (p *Projector) completeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, r := range records {
-		p.complete(ctx, r)
+		err := p.complete(ctx, r)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return err // the broker is away: the others would wait for nothing
+		}
+		failed = cmp.Or(err, failed) // one session that cannot be completed does not keep the others
 	}
-	return nil
+	return failed
 }
 
 // complete appends menu.completed for a session that has every answer. Losing the race is no failure: whoever moved the
-// session's menu lane wrote an event, and the fold of that event looks at the session again. Neither is any other
-// failure one of the projection: the next sweep tries again.
-func (p *Projector) complete(ctx context.Context, r sessionRecord) {
+// session's menu lane wrote an event, and the fold of that event looks at the session again.
+func (p *Projector) complete(ctx context.Context, r sessionRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	err := p.appendCompleted(ctx, r)
-	_, rejected := errors.AsType[*menu.RejectedError](err)
-	if err == nil || rejected || errors.Is(err, eventstore.ErrConflict) || ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		return
+	if _, rejected := errors.AsType[*menu.RejectedError](err); rejected || errors.Is(err, eventstore.ErrConflict) {
+		return nil
 	}
-	p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "session not completed yet", slog.String("session", r.Key.String()), slog.Any("error", err))
+	return err
 }
 
 func (p *Projector) appendCompleted(ctx context.Context, r sessionRecord) error {

@@ -64,7 +64,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = minPause, maxPause
 	for {
-		t := term{projector: p}
+		t := term{projector: p, again: make(chan struct{}, 1)}
 		err := t.lead(ctx)
 		switch {
 		case ctx.Err() != nil:

@@ -235,6 +235,23 @@ func TestCompletionIsRepairedAfterCrash(t *testing.T) {
 	}
 }
 
+// A broker that refuses for a moment costs a completion a second, not the minute until the next sweep.
+func TestFailedCompletionIsTriedAgainSoon(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	key := menutest.Key("s1")
+	var tries atomic.Int32
+	f.project(faulty{store: f.log, appendMenu: func(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error) {
+		if tries.Add(1) <= 2 {
+			return eventstore.Receipt{}, errors.New("no answer")
+		}
+		return f.log.AppendMenu(ctx, key, expected, events...)
+	}}, config())
+	f.answer(key, f.submit(key, 2))
+	f.completed(f.log, key, 1)
+	f.equalsFold(f.log, key)
+}
+
 // A completion that loses the race for the menu lane is decided again on the event that won.
 func TestCompletionLosesRaceAndComesAgain(t *testing.T) {
 	t.Parallel()

@@ -21,8 +21,6 @@ const (
 	maxPageBytes = 4 << 20
 	// maxAppends is how many menu.completed are on their way at once.
 	maxAppends = 16
-	// sweepInterval is how often sessions are looked for whose menu.completed a crash or a failure left out.
-	sweepInterval = time.Minute
 )
 
 // term is the time in which a projector leads on one connection. Whatever goes wrong ends it, and the next one begins
@@ -32,6 +30,7 @@ type term struct {
 	conn      *pgx.Conn
 	at        checkpoint
 	appends   errgroup.Group // of menu.completed, beside the pages that follow
+	again     chan struct{}  // holds a token if one of them failed
 	checked   bool           // the stream that Follow reads is the checkpoint's
 	progress  bool           // a page was written
 }
@@ -51,7 +50,7 @@ func (t *term) lead(ctx context.Context) (err error) {
 	p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector leads", slog.Uint64("after", t.at.seq), slog.String("stream", t.at.identity))
 	t.appends.SetLimit(maxAppends)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return p.sweep(ctx) })
+	g.Go(func() error { return t.sweep(ctx) })
 	g.Go(func() error {
 		err := p.log.Follow(ctx, t.at.seq, t.project)
 		if errors.Is(err, eventstore.ErrOtherLog) {
@@ -118,9 +117,7 @@ func (t *term) write(ctx context.Context, entries []eventstore.Entry) error {
 		return err
 	}
 	t.at.seq, t.progress = entries[len(entries)-1].Seq, true
-	for _, due := range folded.due() {
-		t.appends.Go(func() error { p.complete(ctx, due); return nil })
-	}
+	t.completeBeside(ctx, folded.due())
 	return nil
 }
 
