@@ -160,21 +160,17 @@ func bare(s *setup) {
 // ends read as the clients of streams do. It returns deliveries per second.
 func rawWrites(b *testing.B, frame []byte, n, deliveries int) float64 {
 	b.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of this machine
+	listener, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer listener.Close() //nolint:errcheck // it was only a door
 	each := max(1, deliveries/n)
-	began := time.Now()
 	var wg sync.WaitGroup
 	conns := make([]net.Conn, n)
 	clients := make([]*counter, n)
 	for i := range conns {
-		c, err := net.Dial("tcp", listener.Addr().String()) //nolint:noctx // of this machine
-		if err != nil {
-			b.Fatal(err)
-		}
+		c := dial(b, listener.Addr().String())
 		defer c.Close() //nolint:errcheck // it was only read
 		if conns[i], err = listener.Accept(); err != nil {
 			b.Fatal(err)
@@ -182,7 +178,7 @@ func rawWrites(b *testing.B, frame []byte, n, deliveries int) float64 {
 		defer conns[i].Close() //nolint:errcheck // everything was read
 		clients[i] = &counter{conn: c, r: c}
 	}
-	began = time.Now()
+	began := time.Now()
 	for i := range conns {
 		wg.Go(func() {
 			if err := clients[i].until(each); err != nil {
@@ -330,7 +326,7 @@ func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse) //nolint:gosec // far below 2^63
+	return int64(m.HeapAlloc + m.StackInuse)
 }
 
 func resident(b *testing.B) int64 {

@@ -2,7 +2,9 @@ package sse_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -122,18 +124,24 @@ type client struct {
 // get sends a request for a path, with headers given as "Name: value".
 func get(tb testing.TB, address, path string, headers ...string) *client {
 	tb.Helper()
-	conn, err := net.Dial("tcp", address)
+	conn := dial(tb, address)
+	tb.Cleanup(func() { _ = conn.Close() })
+	return ask(tb, conn, path, headers...)
+}
+
+func dial(tb testing.TB, address string) net.Conn {
+	tb.Helper()
+	conn, err := (&net.Dialer{}).DialContext(context.WithoutCancel(tb.Context()), "tcp", address)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = conn.Close() })
-	return ask(tb, conn, path, headers...)
+	return conn
 }
 
 func ask(tb testing.TB, conn net.Conn, path string, headers ...string) *client {
 	tb.Helper()
 	c := &client{tb: tb, conn: conn}
-	c.within(patience)
+	c.patient()
 	request := "GET " + path + " HTTP/1.1\r\nHost: test\r\n"
 	for _, h := range headers {
 		request += h + "\r\n"
@@ -148,7 +156,7 @@ func ask(tb testing.TB, conn net.Conn, path string, headers ...string) *client {
 	}
 	c.status, c.header = resp.StatusCode, resp.Header
 	if resp.Header.Get("Content-Type") == "text/event-stream" {
-		c.parser = newParser(resp.Body) //nolint:bodyclose // the body is the connection
+		c.parser = newParser(resp.Body)
 		return c
 	}
 	if c.body, err = io.ReadAll(resp.Body); err != nil {
@@ -158,8 +166,8 @@ func ask(tb testing.TB, conn net.Conn, path string, headers ...string) *client {
 	return c
 }
 
-// within bounds what follows on the connection.
-func (c *client) within(d time.Duration) { _ = c.conn.SetDeadline(time.Now().Add(d)) }
+// patient bounds what follows on the connection.
+func (c *client) patient() { _ = c.conn.SetDeadline(time.Now().Add(patience)) }
 
 // mustNext returns the next event.
 func (c *client) mustNext() event {
@@ -167,7 +175,7 @@ func (c *client) mustNext() event {
 	if c.parser == nil {
 		c.tb.Fatalf("no stream: %d %s", c.status, c.body)
 	}
-	c.within(patience)
+	c.patient()
 	e, err := c.next()
 	if err != nil {
 		c.tb.Fatalf("next event: %v", err)
@@ -190,8 +198,8 @@ func (c *client) until(typ string) []event {
 // wantEOF fails unless the server has ended the stream.
 func (c *client) wantEOF() {
 	c.tb.Helper()
-	c.within(patience)
-	if e, err := c.next(); err != io.EOF {
+	c.patient()
+	if e, err := c.next(); !errors.Is(err, io.EOF) {
 		c.tb.Fatalf("after the end came %v, %v", e, err)
 	}
 }
@@ -233,7 +241,7 @@ func parseOne(tb testing.TB, wire []byte) event {
 	if err != nil {
 		tb.Fatalf("%q is no event: %v", wire, err)
 	}
-	if another, err := p.next(); err != io.EOF {
+	if another, err := p.next(); !errors.Is(err, io.EOF) {
 		tb.Fatalf("%q holds another event %+v, %v", wire, another, err)
 	}
 	if p.retry != "" || len(p.comments) > 0 {

@@ -77,6 +77,26 @@ func TestCloseCutsWhoStandsStill(t *testing.T) {
 	}
 }
 
+// Nor does a projection that stands still.
+func TestCloseWhileTheRowsAreBehind(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.submit("s1", 1)
+	s.sessions.set(func(f *foldedSessions) { f.behind = true })
+	c := s.get(eventsPath("s1"))
+	c.until("caught-up")
+	s.finish("s1")
+	s.wait("somebody has asked", func() bool { return s.sessions.asked() > 0 })
+	s.tell("s1", 1) // the stream goes on meanwhile
+	c.until("task6.attempt_failed")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.hub.Close(ctx); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	c.until("closing")
+}
+
 func TestRunEndsTheStreams(t *testing.T) {
 	t.Parallel()
 	s := start(t)

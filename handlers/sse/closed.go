@@ -3,6 +3,7 @@ package sse
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -34,17 +35,16 @@ type verdict struct {
 	err error
 }
 
-// ask answers on the channel it returns. The question outlives its stream by askTimeout at most; ctx ends the wait
-// after a failure.
+// ask answers on the channel it returns. The question may outlive its stream, but not the hub's will to go on.
 func (c *closedness) ask(ctx context.Context, key menu.Key, seq uint64) <-chan verdict {
 	answer := make(chan verdict, 1)
 	c.hub.gate.streams.Go(func() {
-		v, err, _ := c.flight.Do(key.String()+" "+strconv.FormatUint(seq, 10), func() (any, error) {
-			return c.row(key, seq)
-		})
+		//nolint:contextcheck // the answer is for all who ask: it does not end with this stream
+		v, err, _ := c.flight.Do(key.String()+" "+strconv.FormatUint(seq, 10), func() (any, error) { return c.row(key, seq) })
 		row, _ := v.(projections.SessionRow)
-		if err != nil {
-			c.hub.warn(ctx, "whether a session is closed could not be found out", key, err)
+		if err != nil && c.hub.questions().Err() == nil {
+			c.hub.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "whether a session is closed could not be found out",
+				slog.String("session", key.String()), slog.Any("error", err))
 			select {
 			case <-time.After(askPause):
 			case <-ctx.Done():
@@ -61,8 +61,7 @@ func (c *closedness) row(key menu.Key, seq uint64) (row projections.SessionRow, 
 			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
-	// The answer is for all who ask, so it does not end with the stream of the first one.
-	ctx, cancel := context.WithTimeout(c.hub.lifetime(), askTimeout)
+	ctx, cancel := context.WithTimeout(c.hub.questions(), askTimeout)
 	defer cancel()
 	if err := c.sessions.WaitFor(ctx, seq); err != nil {
 		return row, fmt.Errorf("wait until the rows reflect event %d: %w", seq, err)

@@ -33,7 +33,7 @@ func limitBuffer(nc net.Conn) {
 		nc = secured.NetConn()
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		_ = tcp.SetWriteBuffer(sendBuffer) //nolint:errcheck // the default works too
+		_ = tcp.SetWriteBuffer(sendBuffer) // the default works too
 	}
 }
 
@@ -65,7 +65,7 @@ func (c *conn) watch(ctx context.Context) (context.Context, func()) {
 
 // interrupt makes every read and write return.
 func (c *conn) interrupt() {
-	_ = c.SetDeadline(time.Unix(1, 0)) //nolint:errcheck // a connection without deadlines is closed already
+	_ = c.SetDeadline(time.Unix(1, 0)) // it fails on a connection that is closed already
 }
 
 // send writes parts one after the other, in as few writes as there are pieces.

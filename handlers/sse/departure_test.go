@@ -35,7 +35,7 @@ func TestDepartureFreesThePlace(t *testing.T) {
 				}
 				began := time.Now()
 				for _, c := range conns {
-					leave(c.conn.(*net.TCPConn)) //nolint:forcetypeassert,errcheck // it was dialled as one
+					leave(c.conn.(*net.TCPConn)) //nolint:forcetypeassert // it was dialled as one
 				}
 				s.wait("the places are free", func() bool { return s.hub.Stats().Open == 0 })
 				if took := time.Since(began); took > time.Second {
@@ -105,7 +105,7 @@ func TestSlowClientGetsABigEvent(t *testing.T) {
 	piece := make([]byte, 16<<10)
 	for got := 0; got < size; {
 		<-tick.C
-		c.within(patience)
+		c.patient()
 		n, err := c.r.Read(piece)
 		if err != nil {
 			t.Fatalf("cut after %d bytes and %s: %v", got, time.Since(began), err)

@@ -113,6 +113,7 @@ type foldedSessions struct {
 	failing error
 	missing bool   // no row is there yet
 	wait    func() // called by WaitFor; may panic
+	behind  bool   // for ever
 	waits   int
 }
 
@@ -149,7 +150,7 @@ func (s *foldedSessions) Session(ctx context.Context, key menu.Key) (projections
 
 func (s *foldedSessions) WaitFor(ctx context.Context, seq uint64) error {
 	s.mu.Lock()
-	failing, wait := s.failing, s.wait
+	failing, wait, behind := s.failing, s.wait, s.behind
 	s.waits++
 	s.mu.Unlock()
 	if wait != nil {
@@ -157,6 +158,10 @@ func (s *foldedSessions) WaitFor(ctx context.Context, seq uint64) error {
 	}
 	if failing != nil {
 		return failing
+	}
+	if behind {
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	return eventually(ctx, func() bool { last, err := s.log.Last(ctx); return err == nil && last >= seq })
 }
@@ -255,7 +260,7 @@ func start(tb testing.TB, options ...option) *server {
 		s.app.Use(fiberrecover.New(), requestid.New(), cors.New(), helmet.New(), etag.New(), compress.New())
 	}
 	sse.NewHandler(s.hub, set.rows).Register(s.app)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -324,10 +329,7 @@ func (s *server) get(path string, headers ...string) *client {
 // getNarrow asks over a connection that takes little before its client reads.
 func (s *server) getNarrow(path string) *client {
 	s.tb.Helper()
-	conn, err := net.Dial("tcp", s.address) //nolint:noctx // of this machine
-	if err != nil {
-		s.tb.Fatal(err)
-	}
+	conn := dial(s.tb, s.address)
 	s.tb.Cleanup(func() { _ = conn.Close() })
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetReadBuffer(64 << 10)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +55,8 @@ type Hub struct {
 	head    uint64          // how far the log was followed
 	life    context.Context //nolint:containedctx // the life of the streams: a hijacked connection has no other
 	cut     context.CancelCauseFunc
+	asking  context.Context //nolint:containedctx // the life of what streams ask: it ends when they have to
+	hush    context.CancelFunc
 }
 
 // NewHub returns a hub. It takes streams while [Hub.Run] runs.
@@ -93,7 +94,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.endStreams(why)
 	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	_ = h.drain(wait) //nolint:errcheck // the reason to stop is the one to report
+	_ = h.drain(wait) // the reason to stop is the one to report
 	return errors.Join(err, stop())
 }
 
@@ -108,6 +109,7 @@ func (h *Hub) begin(ctx context.Context, last uint64) {
 	h.mu.Lock()
 	h.floor, h.head = last, last
 	h.life, h.cut = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.asking, h.hush = context.WithCancel(h.life)
 	h.mu.Unlock()
 	select {
 	case <-h.closing: // closed before it ran
@@ -121,6 +123,11 @@ func (h *Hub) endStreams(why string) {
 		h.gate.setOpen(false)
 		h.why.Store(&why)
 		close(h.closing)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.hush != nil {
+			h.hush()
+		}
 	})
 }
 
@@ -147,6 +154,13 @@ func (h *Hub) lifetime() context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.life
+}
+
+// questions returns the context of what streams ask.
+func (h *Hub) questions() context.Context {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asking
 }
 
 // add takes a page of the log into the windows and wakes the readers of its sessions.
@@ -297,8 +311,4 @@ func (h *Hub) position(w *window) (head, floor uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.head, w.floor
-}
-
-func (h *Hub) warn(ctx context.Context, msg string, key menu.Key, err error) {
-	h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, msg, slog.String("session", key.String()), slog.Any("error", err))
 }

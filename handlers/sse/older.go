@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -75,7 +76,8 @@ func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after uint64, limit
 	p, err := h.queryHistory(ctx, key, after, limit)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		h.older.badUntil.Store(now + historyPause.Nanoseconds())
-		h.warn(ctx, "older events are read from the log instead of the history", key, err)
+		h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "older events are read from the log instead of the history",
+			slog.String("session", key.String()), slog.Any("error", err))
 	}
 	return p, err
 }

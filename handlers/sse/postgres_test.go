@@ -2,6 +2,7 @@ package sse_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -36,7 +37,9 @@ func projected(tb testing.TB, log projections.Log) option {
 	go func() { done <- projector.Run(ctx) }()
 	tb.Cleanup(func() {
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			tb.Error(err)
+		}
 	})
 	queries := projections.NewQueries(pool)
 	return func(s *setup) { s.history, s.rows = queries, queries }

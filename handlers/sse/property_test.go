@@ -40,7 +40,7 @@ func TestAnyScheduleGivesTheLog(t *testing.T) {
 					s.tell(session, attempts)
 				}
 			},
-			"picture": func(rt *rapid.T) {
+			"picture": func(*rapid.T) {
 				attempts++
 				s.stageEvent(pick().session, menu.ImageRequested{ID: "x", Epoch: attempts})
 			},

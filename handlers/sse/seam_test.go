@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -114,10 +113,7 @@ type resumer struct {
 // read takes at most this many bytes of a new connection.
 func (r *resumer) read(tb testing.TB, s *server, bytes int) {
 	tb.Helper()
-	conn, err := net.Dial("tcp", s.address) //nolint:noctx // of this machine
-	if err != nil {
-		tb.Fatal(err)
-	}
+	conn := dial(tb, s.address)
 	defer conn.Close() //nolint:errcheck // it is cut
 	var headers []string
 	if r.last != "" {
@@ -133,7 +129,7 @@ func (r *resumer) read(tb testing.TB, s *server, bytes int) {
 	c.parser = newParser(io.LimitReader(c.r, int64(bytes)))
 	c.idBuffer, c.parser.lastID = r.last, r.last
 	for {
-		c.within(patience)
+		c.patient()
 		e, err := c.next()
 		if r.last = c.lastID; err != nil {
 			if !errors.Is(err, io.EOF) {

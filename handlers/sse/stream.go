@@ -25,7 +25,6 @@ type stream struct {
 	heard    uint64 // live messages
 	limit    int    // size of the next page of older events
 	caughtUp bool
-	replayed bool // older history was read
 
 	// A session can be closed from its first closing event on. Then every further event makes it worth asking.
 	settled bool
