@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -116,7 +117,9 @@ func (f *floor) run(b *testing.B, sessions int) time.Duration {
 	took := time.Since(began)
 	cancel()
 	for range menu.StageCount {
-		<-stages // they end with ctx
+		if err := <-stages; err != nil && !errors.Is(err, context.Canceled) {
+			b.Fatal(err)
+		}
 	}
 	return took
 }
@@ -213,15 +216,15 @@ func (f *floor) project(ctx context.Context, completed map[string]*nats.Msg) err
 		var sessions, data []string
 		var due []*nats.Msg
 		for _, e := range page {
-			seqs, sessions, data = append(seqs, int64(e.Seq)), append(sessions, string(e.Key.Session)), append(data, string(e.Data)) //nolint:gosec // sequences fit
+			seqs, sessions, data = append(seqs, int64(e.Seq)), append(sessions, string(e.Key.Session)), append(data, string(e.Data))
 			switch event := e.Event.(type) {
 			case menu.Submitted:
 				for _, item := range event.Items {
-					updates[string(item.ID)] = update{`{}`, int64(e.Seq)} //nolint:gosec // sequences fit
+					updates[string(item.ID)] = update{`{}`, int64(e.Seq)}
 				}
 			case menu.StageCompleted:
 				for _, r := range event.Results {
-					updates[string(r.ID)] = update{`{"` + event.Stage.String() + `":` + string(r.Result.Data) + `}`, int64(e.Seq)} //nolint:gosec // sequences fit
+					updates[string(r.ID)] = update{`{"` + event.Stage.String() + `":` + string(r.Result.Data) + `}`, int64(e.Seq)}
 				}
 				if answers[e.Key.Session]++; answers[e.Key.Session] == menu.StageCount {
 					due = append(due, completed[string(e.Key.Session)])
