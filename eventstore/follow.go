@@ -16,7 +16,7 @@ import (
 const (
 	// MaxPage is the number of entries that Follow hands over at once at most. A page of the largest events must fit
 	// what the broker is willing to buffer for one connection (64 MB unless configured).
-	MaxPage = 128
+	MaxPage = 256
 
 	// pullExpiry bounds one pull; a pull that ends empty is the sign of life of an idle log.
 	pullExpiry = 5 * time.Second

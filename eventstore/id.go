@@ -3,6 +3,8 @@ package eventstore
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -18,23 +20,43 @@ type dishRef struct {
 	epoch, attempt int
 }
 
-// MarshalJSON returns [menu_id, epoch, attempt].
-func (r dishRef) MarshalJSON() ([]byte, error) { return json.Marshal([]any{r.id, r.epoch, r.attempt}) }
-
 // EventID derives the id of an event: UUIDv5 over the JSON array
 // [tenant, session, lane, event, causation, n, [[menu_id, epoch, attempt], …]]; n is the chunk of a submission or the
 // round of a completion, else 0. Proposing the same fact twice thus gives the same id.
 func EventID(key menu.Key, causation string, event menu.Event) (string, error) {
 	n, refs := identity(event)
-	if refs == nil {
-		refs = []dishRef{}
-	}
 	typ := event.Type()
-	name, err := json.Marshal([]any{key.Tenant, key.Session, typ.Lane(), typ.Name(), causation, n, refs})
-	if err != nil {
-		return "", fmt.Errorf("derive the id of %s: %w", typ, err)
+	// Written by hand: it is a third of the work of an append, and encoding/json takes ten times as long for it.
+	name := make([]byte, 0, 128+64*len(refs))
+	name = append(name, '[')
+	for _, s := range []string{string(key.Tenant), string(key.Session), string(typ.Lane()), typ.Name(), causation} {
+		name = append(appendString(name, s), ',')
+	}
+	name = append(strconv.AppendInt(name, int64(n), 10), ",["...)
+	for i, r := range refs {
+		if i > 0 {
+			name = append(name, ',')
+		}
+		name = append(appendString(append(name, '['), string(r.id)), ',')
+		name = append(strconv.AppendInt(name, int64(r.epoch), 10), ',')
+		name = append(strconv.AppendInt(name, int64(r.attempt), 10), ']')
+	}
+	name = append(name, "]]"...)
+	if !utf8.Valid(name) {
+		return "", fmt.Errorf("derive the id of %s: its ids are not valid UTF-8", typ)
 	}
 	return uuid.NewSHA1(idNamespace, name).String(), nil
+}
+
+// appendString appends a JSON string. Ids need no escapes; whatever does is left to encoding/json.
+func appendString(to []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string always marshals
+			return append(to, quoted...)
+		}
+	}
+	return append(append(append(to, '"'), s...), '"')
 }
 
 // identity returns what tells this event from another one of its type and cause.

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
 	"kondate/domain/menu/menutest"
@@ -24,20 +26,21 @@ import (
 // floor is what the machine does with the same events and nothing of ours between broker and database: raw publishes,
 // eight raw consumers that each publish one answer, and a loop that upserts rows with unnest.
 type floor struct {
-	js     jetstream.JetStream
-	db     *pgx.Conn
-	rounds int
+	js      jetstream.JetStream
+	db      *pgx.Conn
+	answers sync.Map // of a submission's subject: [menu.StageCount]*nats.Msg
+	rounds  int
 }
 
 func newFloor(b *testing.B, policy string) *floor {
 	b.Helper()
-	sync, err := streams.ParseSync(policy)
+	syncs, err := streams.ParseSync(policy)
 	if err != nil {
 		b.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	dir := pgtest.Dir(b)
-	broker, err := streams.StartServer(b.Context(), streams.ServerConfig{StoreDir: dir + "/nats", Sync: sync, Logger: log})
+	broker, err := streams.StartServer(b.Context(), streams.ServerConfig{StoreDir: dir + "/nats", Sync: syncs, Logger: log})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -66,7 +69,17 @@ func newFloor(b *testing.B, policy string) *floor {
 		create table checkpoint (seq bigint not null); insert into checkpoint values (0)`); err != nil {
 		b.Fatal(err)
 	}
+	f := &floor{js: js, db: db}
+	stagesCtx, stopStages := context.WithCancel(context.Background())
+	var stages errgroup.Group
+	for _, stage := range menu.Stages() {
+		stages.Go(func() error { return f.stage(stagesCtx, stage) })
+	}
 	b.Cleanup(func() {
+		stopStages()
+		if err := stages.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+			b.Error(err)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		for _, end := range []func(context.Context) error{db.Close, pg.Stop, func(context.Context) error { nc.Close(); return nil }, broker.Shutdown} {
@@ -75,7 +88,7 @@ func newFloor(b *testing.B, policy string) *floor {
 			}
 		}
 	})
-	return &floor{js: js, db: db}
+	return f
 }
 
 // run takes sessions through the floor and returns how long it took from the first publish to the last completion's ack.
@@ -83,8 +96,7 @@ func (f *floor) run(b *testing.B, sessions int) time.Duration {
 	b.Helper()
 	f.rounds++
 	submitted := make([]*nats.Msg, sessions)
-	answers := map[string][menu.StageCount]*nats.Msg{} // by the submission's subject
-	completed := map[string]*nats.Msg{}                // by session
+	completed := map[string]*nats.Msg{} // by session
 	for i := range sessions {
 		key := menutest.Key(fmt.Sprintf("floor-%d-%d", f.rounds, i))
 		items := menutest.Items(fmt.Sprintf("f%d-%d", f.rounds, i), benchDishes)
@@ -97,31 +109,23 @@ func (f *floor) run(b *testing.B, sessions int) time.Duration {
 			}
 			msgs[stage] = encode(b, key, e)
 		}
-		answers[submitted[i].Subject] = msgs
+		f.answers.Store(submitted[i].Subject, msgs)
 		completed[string(key.Session)] = encode(b, key, menu.Completed{Round: 1, Items: benchDishes, Completed: benchDishes, FailedMenuIDs: []menu.DishID{}})
 	}
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
-	stages, projected := make(chan error, menu.StageCount), make(chan error, 1)
-	began := time.Now()
-	for _, stage := range menu.Stages() {
-		go func() { stages <- f.stage(ctx, stage, answers) }()
+	stream, err := f.js.Stream(b.Context(), streams.EventStream)
+	if err != nil {
+		b.Fatal(err)
 	}
-	go func() { projected <- f.project(ctx, completed) }()
-	if err := f.publish(ctx, submitted); err != nil {
+	projected := make(chan error, 1)
+	began := time.Now()
+	go func() { projected <- f.project(b.Context(), stream.CachedInfo().State.LastSeq, completed) }()
+	if err := f.publish(b.Context(), submitted); err != nil {
 		b.Fatal(err)
 	}
 	if err := <-projected; err != nil {
 		b.Fatal(err)
 	}
-	took := time.Since(began)
-	cancel()
-	for range menu.StageCount {
-		if err := <-stages; err != nil && !errors.Is(err, context.Canceled) {
-			b.Fatal(err)
-		}
-	}
-	return took
+	return time.Since(began)
 }
 
 func encode(b *testing.B, key menu.Key, e menu.Event) *nats.Msg {
@@ -156,13 +160,13 @@ func (f *floor) publish(ctx context.Context, msgs []*nats.Msg) error {
 }
 
 // stage answers every submission with one message.
-func (f *floor) stage(ctx context.Context, stage menu.Stage, answers map[string][menu.StageCount]*nats.Msg) error {
+func (f *floor) stage(ctx context.Context, stage menu.Stage) error {
 	consumer, err := f.js.Consumer(ctx, streams.EventStream, streams.StageConsumer(stage))
 	if err != nil {
 		return err
 	}
 	for ctx.Err() == nil {
-		batch, err := consumer.Fetch(100, jetstream.FetchContext(ctx))
+		batch, err := consumer.Fetch(100, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return err
 		}
@@ -180,8 +184,8 @@ func (f *floor) stage(ctx context.Context, stage menu.Stage, answers map[string]
 			}
 			var out []*nats.Msg
 			for _, m := range page {
-				if msgs, ok := answers[m.Subject()]; ok {
-					out = append(out, msgs[stage])
+				if msgs, ok := f.answers.Load(m.Subject()); ok {
+					out = append(out, msgs.([menu.StageCount]*nats.Msg)[stage])
 				}
 			}
 			if err := f.publish(ctx, out); err != nil {
@@ -198,15 +202,10 @@ func (f *floor) stage(ctx context.Context, stage menu.Stage, answers map[string]
 }
 
 // project upserts a page's rows, records its events, moves the checkpoint, and completes the sessions.
-func (f *floor) project(ctx context.Context, completed map[string]*nats.Msg) error {
-	info, err := f.js.Stream(ctx, streams.EventStream)
-	if err != nil {
-		return err
-	}
+func (f *floor) project(ctx context.Context, after uint64, completed map[string]*nats.Msg) error {
 	store := eventstore.NewJetStream(f.js, eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
 	answers, left := map[menu.SessionID]int{}, len(completed)
-	after := info.CachedInfo().State.LastSeq
-	err = store.Follow(ctx, after, func(ctx context.Context, page []eventstore.Entry) error {
+	err := store.Follow(ctx, after, func(ctx context.Context, page []eventstore.Entry) error {
 		type update struct {
 			stages string
 			seq    int64
