@@ -27,7 +27,7 @@ const (
 	BasisComposed Basis = "composed" // put together from the parts of the name
 	BasisGlossary Basis = "glossary" // a word list
 	BasisCategory Basis = "category" // only the menu's category is known
-	BasisModel    Basis = "model"    // a language model
+	BasisModel    Basis = "model"    // a model was asked
 	BasisSearch   Basis = "search"   // a search engine
 	BasisDeclared Basis = "declared" // the restaurant said so
 	BasisNone     Basis = "none"     // nothing
