@@ -185,7 +185,7 @@ func (s *subscription) run(ctx context.Context) {
 //
 // The client takes a message with a header Status and no body for the broker's word, ends the pull and drops the rest
 // of it, and so again at each redelivery. After such an end each message gets a pull of its own, so that the forged one
-// stops nobody else.
+// stops nobody else, as long as the ack wait is longer than the pulls that forged messages cost (1.5 s at most each).
 func (s *subscription) fetch(ctx context.Context) error {
 	most := cap(s.slots)
 	if time.Now().Before(s.careful) {

@@ -273,7 +273,7 @@ func TestSubscriberDeliversOddMessages(t *testing.T) {
 func TestSubscriberIsNotStoppedByAForgedStatus(t *testing.T) {
 	t.Parallel()
 	const good = 20
-	w := newWork(t, time.Second)
+	w := newWork(t, 5*time.Second) // longer than the pulls that the forged messages cost, or they come again before the others
 	for _, status := range []string{"404", "408", "409", "100"} {
 		if _, err := w.js.PublishMsg(t.Context(), &nats.Msg{Subject: topic + ".forged", Header: nats.Header{"Status": {status}}}); err != nil {
 			t.Fatal(err)
