@@ -20,7 +20,9 @@ const (
 	grace = time.Second
 	// recordGrace is how long after the stop began results may still be recorded.
 	recordGrace = 4 * time.Second
-	// closeTimeout bounds the stop of the router; it covers the graces.
+	// drain is how long after the stop began a delivery may stay unanswered before it is handed back without asking.
+	drain = recordGrace + time.Second
+	// closeTimeout bounds the stop of the router; it covers the graces and the drain.
 	closeTimeout = 8 * time.Second
 	// inHand is how many deliveries of a stage a process works on at once. It is more than the chunks of the longest menu,
 	// so that such a menu does not keep the next one at the broker.

@@ -34,7 +34,7 @@ func New(log Log, consumer func(ctx context.Context, name string) (jetstream.Con
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, subscriber: streams.NewSubscriber(streams.SubscriberConfig{
-		Consumer: consumer, InFlight: inHand, AckWait: cfg.AckWait, Drain: closeTimeout, Logger: cfg.Logger,
+		Consumer: consumer, InFlight: inHand, AckWait: cfg.AckWait, Drain: drain, Logger: cfg.Logger,
 	})}
 	for _, s := range menu.Stages() {
 		e.stages[s] = &stage{
