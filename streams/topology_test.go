@@ -245,9 +245,11 @@ func TestEnsureRefusesAnotherStream(t *testing.T) {
 			if err := js.DeleteStream(t.Context(), theirs.Name); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := js.CreateStream(t.Context(), theirs); err != nil {
-				t.Fatal(err)
-			}
+			// The server clears the old files after it has answered; until then it cannot make a store in their place.
+			eventually(t, "the stream is made anew", func() bool {
+				_, err := js.CreateStream(t.Context(), theirs)
+				return err == nil
+			})
 			refused(t, js, "stream MENU_EVENTS", field)
 		})
 	}
