@@ -107,7 +107,7 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 				return err
 			}
 		}
-		if _, err = js.CreateStream(ctx, want); err == nil {
+		if err = createStream(ctx, js, want); err == nil {
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -243,4 +243,28 @@ func identity(created time.Time) string {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s %d", EventStream, created.UnixNano())
 	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+const (
+	// codeStoreBusy is the broker's answer while it still clears the files of a stream of that name that was deleted.
+	codeStoreBusy jetstream.ErrorCode = 10049
+	// storeTries and storePause bound the wait for that.
+	storeTries = 40
+	storePause = 25 * time.Millisecond
+)
+
+// createStream makes a stream, and waits a second for the files of a deleted one to go.
+func createStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) error {
+	for try := 1; ; try++ {
+		_, err := js.CreateStream(ctx, cfg)
+		api, ok := errors.AsType[*jetstream.APIError](err)
+		if !ok || api.ErrorCode != codeStoreBusy || try == storeTries {
+			return err
+		}
+		select {
+		case <-time.After(storePause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
