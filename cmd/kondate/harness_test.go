@@ -65,7 +65,7 @@ func startProcess(t *testing.T, dir string, args ...string) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.kill)
+	t.Cleanup(p.end)
 	ready := make(chan struct{})
 	go func() {
 		defer close(p.done)
@@ -94,6 +94,17 @@ func startProcess(t *testing.T, dir string, args ...string) *process {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.done
+}
+
+// end stops the process in order, and with it its Postgres, which would go on writing into the data dir for a moment.
+func (p *process) end() {
+	_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended by itself
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		p.t.Errorf("serve does not stop:\n%s", p.log)
+		p.kill()
+	}
 }
 
 func (p *process) client() *client { return &client{base: p.conn.HTTPURL, http: &http.Client{}} }

@@ -89,7 +89,13 @@ func Dir(tb testing.TB) string {
 		tb.Fatalf("pgtest: %v", err)
 	}
 	tb.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		// A server whose owner was killed shuts down by itself, and writes for a moment more.
+		err := os.RemoveAll(dir)
+		for tries := 0; err != nil && tries < 100; tries++ {
+			<-time.After(50 * time.Millisecond)
+			err = os.RemoveAll(dir)
+		}
+		if err != nil {
 			tb.Errorf("pgtest: %v", err)
 		}
 	})
