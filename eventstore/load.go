@@ -38,6 +38,12 @@ func (s *JetStream) LoadPage(ctx context.Context, key menu.Key, after uint64, li
 	return s.load(ctx, streams.SessionFilter(key), after, limit)
 }
 
+// Read returns the first entries, at most limit of them, that the whole log holds after a sequence: none at its end.
+// Unlike [JetStream.Follow] it does not wait for more.
+func (s *JetStream) Read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
+	return s.load(ctx, streams.AllEvents, after, limit)
+}
+
 // LoadLane returns what one lane of a session holds after a sequence.
 func (s *JetStream) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
 	return s.load(ctx, streams.LaneFilter(key, lane), after, 0)

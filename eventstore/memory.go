@@ -110,6 +110,14 @@ func (m *Memory) LoadPage(ctx context.Context, key menu.Key, after uint64, limit
 	return entries[:min(limit, len(entries))], err
 }
 
+// Read is [JetStream.Read].
+func (m *Memory) Read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	entries := m.entries[min(after, uint64(len(m.entries))):]
+	return slices.Clone(entries[:min(limit, len(entries))]), ctx.Err()
+}
+
 // LoadLane is [JetStream.LoadLane].
 func (m *Memory) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
 	if err := ctx.Err(); err != nil {

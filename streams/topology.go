@@ -75,13 +75,10 @@ func compatible(what, advice string, settings []setting) error {
 // that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
 // stream or consumer that means something else is refused with an [*IncompatibleError].
 func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
-	if t.Replicas < 1 || t.MaxBytes < 0 || t.AckWait <= 0 {
-		return fmt.Errorf("topology of %d replicas, %d bytes and an ack wait of %s: replicas and ack wait must be positive, bytes not negative", t.Replicas, t.MaxBytes, t.AckWait)
+	if t.AckWait <= 0 {
+		return fmt.Errorf("an ack wait of %s: it must be positive", t.AckWait)
 	}
-	if limit := js.Conn().MaxPayload(); limit < MinPayload {
-		return fmt.Errorf("the broker takes messages of %d bytes at most, the log needs %d: set max_payload to 2MB or more", limit, MinPayload)
-	}
-	if err := t.ensureStream(ctx, js); err != nil {
+	if err := EnsureStream(ctx, js, t); err != nil {
 		return err
 	}
 	for _, stage := range menu.Stages() {
@@ -90,6 +87,17 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		}
 	}
 	return nil
+}
+
+// EnsureStream is [Ensure] without the consumers, for programs that only read or fill the log.
+func EnsureStream(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	if t.Replicas < 1 || t.MaxBytes < 0 {
+		return fmt.Errorf("topology of %d replicas and %d bytes: replicas must be positive, bytes not negative", t.Replicas, t.MaxBytes)
+	}
+	if limit := js.Conn().MaxPayload(); limit < MinPayload {
+		return fmt.Errorf("the broker takes messages of %d bytes at most, the log needs %d: set max_payload to 2MB or more", limit, MinPayload)
+	}
+	return t.ensureStream(ctx, js)
 }
 
 func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) error {

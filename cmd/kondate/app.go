@@ -34,7 +34,9 @@ type app struct {
 
 	dial       func(nats.Option) (*nats.Conn, error) // to the broker
 	js         jetstream.JetStream                   // what appends and answers requests
-	natsURL    string                                // for other programs; empty if the embedded broker takes no connection
+	natsURL    string                                // for other programs; empty if the embedded broker opens no port
+	broker     *streams.Server                       // nil with a broker of the user's
+	socket     streams.Socket                        // of broker
 	durability string
 
 	pool        *pgxpool.Pool
@@ -60,6 +62,20 @@ func (a *app) close(ctx context.Context) error {
 
 // openLog connects to the broker, or starts one in the process, and makes sure of the streams.
 func (a *app) openLog(ctx context.Context) error {
+	if err := a.openBroker(ctx); err != nil {
+		return err
+	}
+	topology := a.topology()
+	topology.AckWait = a.cfg.Stages.AckWait
+	return streams.Ensure(ctx, a.js, topology)
+}
+
+func (a *app) topology() streams.Topology {
+	return streams.Topology{Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir}
+}
+
+// openBroker connects to the broker, or starts one in the process.
+func (a *app) openBroker(ctx context.Context) error {
 	sync, err := streams.ParseSync(a.cfg.NATS.Sync)
 	if err != nil {
 		return err
@@ -70,13 +86,12 @@ func (a *app) openLog(ctx context.Context) error {
 		}
 		a.durability = fmt.Sprintf("%d copies of the log; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
 	} else {
-		broker, err := streams.StartServer(ctx, streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log})
-		if err != nil {
+		if a.broker, err = streams.StartServer(ctx, streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log}); err != nil {
 			return err
 		}
-		a.onClose(broker.Shutdown)
-		a.dial = func(o nats.Option) (*nats.Conn, error) { return broker.Connect(o) }
-		a.natsURL, a.durability = broker.URL(), streams.Durability(1, sync)
+		a.onClose(a.broker.Shutdown)
+		a.dial = func(o nats.Option) (*nats.Conn, error) { return a.broker.Connect(o) }
+		a.natsURL, a.durability = a.broker.URL(), streams.Durability(1, sync)
 	}
 	if a.js, err = a.connect("append"); err != nil {
 		return err
@@ -84,9 +99,7 @@ func (a *app) openLog(ctx context.Context) error {
 	if a.cfg.NATS.URL != "" {
 		a.natsURL = a.js.Conn().ConnectedUrlRedacted()
 	}
-	return streams.Ensure(ctx, a.js, streams.Topology{
-		Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir, AckWait: a.cfg.Stages.AckWait,
-	})
+	return nil
 }
 
 // connect opens a connection for one purpose.
@@ -126,6 +139,10 @@ func (a *app) openDatabase(ctx context.Context) error {
 	if err := projections.Migrate(ctx, a.databaseURL); err != nil {
 		return err
 	}
+	return a.openPool(ctx)
+}
+
+func (a *app) openPool(ctx context.Context) error {
 	cfg, err := a.cfg.Database.poolConfig(a.databaseURL, a.log)
 	if err != nil {
 		return err

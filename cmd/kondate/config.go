@@ -12,15 +12,20 @@ import (
 // Config holds every setting. A key a.b_c is the flag --a-b-c, the variable KONDATE_A_B_C and the YAML entry a: {b_c: …};
 // flags win over the environment, the environment over the file.
 type Config struct {
-	DataDir    string           `default:".kondate" help:"Folder of the embedded NATS and Postgres, and of the connection file." type:"path"`
+	Storage    `embed:""`
 	HTTP       HTTPConfig       `embed:"" prefix:"http-"`
-	NATS       NATSConfig       `embed:"" prefix:"nats-"`
-	Database   DatabaseConfig   `embed:"" prefix:"database-"`
 	SSE        SSEConfig        `embed:"" prefix:"sse-"`
 	Processing ProcessingConfig `embed:"" prefix:"processing-"`
 	Stages     StagesConfig     `embed:"" prefix:"stages-"`
 	OpenAI     OpenAIConfig     `embed:"" prefix:"openai-"`
 	Auth       AuthConfig       `embed:"" prefix:"auth-"`
+}
+
+// Storage says where the log and the rows are. Every command that works on them has it.
+type Storage struct {
+	DataDir  string         `default:".kondate" help:"Folder of the embedded NATS and Postgres, and of the connection file." type:"path"`
+	NATS     NATSConfig     `embed:"" prefix:"nats-"`
+	Database DatabaseConfig `embed:"" prefix:"database-"`
 }
 
 // HTTPConfig is the group http.

@@ -14,7 +14,8 @@ import (
 type connection struct {
 	PID         int    `json:"pid"`
 	HTTPURL     string `json:"http_url"`
-	NATSURL     string `json:"nats_url,omitempty"` // empty: the embedded server takes no outside connection
+	NATSURL     string `json:"nats_url,omitempty"`    // empty: the embedded server opens no port
+	NATSSocket  string `json:"nats_socket,omitempty"` // of the embedded server; empty: it is not embedded
 	DatabaseURL string `json:"database_url"`
 }
 
@@ -41,7 +42,7 @@ func readConnection(dataDir string) (connection, error) {
 	var c connection
 	raw, err := os.ReadFile(connectionFile(dataDir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, fmt.Errorf("no kondate serve runs on %s: start one, or name another folder with --data-dir, or a server with --url", dataDir)
+		return c, fmt.Errorf("no kondate serve runs on %s: start one, or name another folder with --data-dir, or a server with --url: %w", dataDir, err)
 	}
 	if err != nil {
 		return c, fmt.Errorf("read the connection file: %w", err)

@@ -109,6 +109,14 @@ func (p *process) end() {
 
 func (p *process) client() *client { return &client{base: p.conn.HTTPURL, http: &http.Client{}} }
 
+// storage is how a command beside the process finds its log and rows.
+func (p *process) storage() Storage {
+	return Storage{
+		DataDir: p.dir, NATS: NATSConfig{Sync: "always", Replicas: 1, MaxBytes: 1 << 30},
+		Database: DatabaseConfig{PoolSize: 4, PoolTimeout: patience, PoolRecycle: patience},
+	}
+}
+
 // store reads the log over the network, past everything the program serves.
 func (p *process) store() *eventstore.JetStream {
 	p.t.Helper()

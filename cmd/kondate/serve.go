@@ -73,11 +73,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	if err := prepareDataDir(a.cfg.DataDir); err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		err = errors.Join(err, a.close(ctx))
-	}()
+	defer func() { err = errors.Join(err, a.stop(ctx)) }()
 	if err := a.openLog(ctx); err != nil {
 		return err
 	}
@@ -87,6 +83,13 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	var parts []part
 	if a.private != nil {
 		parts = append(parts, a.database())
+	}
+	if a.broker != nil {
+		socket, err := a.natsSocket()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, socket)
 	}
 	if slices.Contains(roles, roleProjector) {
 		projector, err := a.projector()
@@ -103,7 +106,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		parts = append(parts, stages)
 	}
 	r := running{Psql: a.psql, Durability: a.durability}
-	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, DatabaseURL: a.databaseURL}
+	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, NATSSocket: string(a.socket), DatabaseURL: a.databaseURL}
 	if slices.Contains(roles, roleAPI) {
 		api, url, err := a.api(ctx)
 		if err != nil {

@@ -37,10 +37,12 @@ func TestDefaults(t *testing.T) {
 	}
 	c.DataDir = filepath.Base(c.DataDir)
 	want := Config{
-		DataDir:  ".kondate",
-		HTTP:     HTTPConfig{Addr: "127.0.0.1:8080"},
-		NATS:     NATSConfig{Sync: "always", Replicas: 1},
-		Database: DatabaseConfig{PoolSize: 20, MaxOverflow: 30, PoolTimeout: 30 * time.Second, PoolRecycle: time.Hour},
+		Storage: Storage{
+			DataDir:  ".kondate",
+			NATS:     NATSConfig{Sync: "always", Replicas: 1},
+			Database: DatabaseConfig{PoolSize: 20, MaxOverflow: 30, PoolTimeout: 30 * time.Second, PoolRecycle: time.Hour},
+		},
+		HTTP: HTTPConfig{Addr: "127.0.0.1:8080"},
 		SSE: SSEConfig{
 			MaxConnections: 1000, KeepaliveInterval: 30 * time.Second, EventHistoryTTL: time.Hour, MaxEventSize: 1 << 20, ChannelPrefix: "sse",
 			Reconnect: ReconnectConfig{ReconnectInterval: 5 * time.Second, MaxReconnectAttempts: 3},

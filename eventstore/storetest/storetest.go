@@ -24,6 +24,7 @@ type Store interface {
 	LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]eventstore.Entry, error)
 	LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]eventstore.Entry, error)
 	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
+	Read(ctx context.Context, after uint64, limit int) ([]eventstore.Entry, error)
 	LastOf(ctx context.Context, key menu.Key) (uint64, error)
 	Last(ctx context.Context) (uint64, error)
 	Follow(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error
@@ -50,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		"ConflictIsTyped":            conflictIsTyped,
 		"OneOfManyWritersWins":       oneOfManyWritersWins,
 		"PagesAreTheWhole":           pagesAreTheWhole,
+		"ReadsAreTheWholeLog":        readsAreTheWholeLog,
 		"ChunksStandTogether":        chunksStandTogether,
 		"LanesAreApart":              lanesAreApart,
 		"WrongLaneIsRefused":         wrongLaneIsRefused,
@@ -87,6 +89,33 @@ func mustLoad(t *testing.T, s Store, key menu.Key) []eventstore.Entry {
 		t.Fatalf("Load: %v", err)
 	}
 	return entries
+}
+
+func readsAreTheWholeLog(t *testing.T, s Store) {
+	var want []uint64
+	for i := range 7 {
+		key := menutest.Key(fmt.Sprintf("s%d", i))
+		want = append(want, mustAppendMenu(t, s, key, 0, submission(string(key.Session), 1)).Seq)
+	}
+	var got []uint64
+	for after := uint64(0); ; after = got[len(got)-1] {
+		entries, err := s.Read(t.Context(), after, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		if len(entries) > 3 {
+			t.Fatalf("read %d entries, want 3 at most", len(entries))
+		}
+		for _, e := range entries {
+			got = append(got, e.Seq)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("read %v, want %v", got, want)
+	}
 }
 
 func appendsAndLoads(t *testing.T, s Store) {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/nats-io/nats.go"
+
+	"kondate/streams"
+)
+
+// natsSocket is the part by which other commands find the embedded broker: a socket in its folder, which only the owner
+// may enter, or in a folder of its own if that path is too long for one.
+func (a *app) natsSocket() (part, error) {
+	if a.socket = streams.Socket(filepath.Join(a.dir("nats"), "socket")); !a.socket.Usable() {
+		dir, err := os.MkdirTemp("", "kondate-")
+		if err != nil {
+			return part{}, fmt.Errorf("make a folder for the socket of the embedded NATS: %w", err)
+		}
+		a.onClose(func(context.Context) error { return os.RemoveAll(dir) })
+		a.socket = streams.Socket(filepath.Join(dir, "socket"))
+	}
+	return part{"nats socket", func(ctx context.Context) error { return a.broker.ServeSocket(ctx, a.socket) }}, nil
+}
+
+// openBeside opens the log and the rows for a command: those of the serve that runs on the data dir, else the embedded
+// ones, which then run for as long as the command does; or what the settings name. The caller calls close.
+func openBeside(ctx context.Context, storage Storage, log *slog.Logger) (a *app, err error) {
+	a = &app{cfg: Config{Storage: storage}, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.stop(ctx))
+		}
+	}()
+	found, err := readConnection(storage.DataDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return a, err
+	}
+	running := err == nil && found.alive()
+	if running && storage.NATS.URL == "" {
+		a.dial = found.dial
+		if a.js, err = a.connect("command"); err != nil {
+			return a, err
+		}
+	} else {
+		if err := prepareDataDir(storage.DataDir); err != nil {
+			return a, err
+		}
+		if err := a.openBroker(ctx); err != nil {
+			return a, err
+		}
+		if err := streams.EnsureStream(ctx, a.js, a.topology()); err != nil {
+			return a, err
+		}
+	}
+	if running && storage.Database.URL == "" {
+		a.databaseURL = found.DatabaseURL
+		return a, a.openPool(ctx)
+	}
+	return a, a.openDatabase(ctx)
+}
+
+// stop closes what was opened within the time that an orderly stop has.
+func (a *app) stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return a.close(ctx)
+}
+
+// alive says whether the serve that wrote the file still runs: a killed one leaves its file behind.
+func (c connection) alive() bool {
+	nc, err := c.dial(nats.Name("kondate look"))
+	if err != nil {
+		return false
+	}
+	nc.Close()
+	return true
+}
+
+// dial connects to the broker of a running serve.
+func (c connection) dial(o nats.Option) (*nats.Conn, error) {
+	if c.NATSSocket != "" {
+		return streams.Socket(c.NATSSocket).Connect(o, nats.MaxReconnects(-1))
+	}
+	return nats.Connect(c.NATSURL, o, nats.MaxReconnects(-1))
+}
