@@ -30,7 +30,7 @@ const (
 func (t *term) sweep(ctx context.Context) error {
 	for pause := sweepPause; ; {
 		wait, again := sweepInterval, t.again
-		if err := t.projector.completeAll(ctx); err != nil {
+		if err := t.completeAll(ctx); err != nil {
 			t.projector.incomplete(ctx, err)
 			wait, again = pause, nil
 			pause = min(2*pause, sweepInterval)
@@ -59,7 +59,7 @@ func (t *term) sweep(ctx context.Context) error {
 func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
 	for _, r := range due {
 		t.appends.Go(func() error {
-			if err := t.projector.complete(ctx, r); err != nil {
+			if err := t.complete(ctx, r); err != nil {
 				t.projector.incomplete(ctx, err)
 				select {
 				case t.again <- struct{}{}:
@@ -78,8 +78,8 @@ func (p *Projector) incomplete(ctx context.Context, err error) {
 	}
 }
 
-func (p *Projector) completeAll(ctx context.Context) error {
-	rows, err := p.pool.Query(ctx, p.sql.done, sweepBatch)
+func (t *term) completeAll(ctx context.Context) error {
+	rows, err := t.projector.pool.Query(ctx, t.sql.done, sweepBatch)
 	if err != nil {
 		return fmt.Errorf("look for sessions without completion: %w", err)
 	}
@@ -89,7 +89,7 @@ func (p *Projector) completeAll(ctx context.Context) error {
 	}
 	var failed error
 	for _, r := range records {
-		err := p.complete(ctx, r)
+		err := t.complete(ctx, r)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return err // the broker is away: the others would wait for nothing
 		}
@@ -100,20 +100,20 @@ func (p *Projector) completeAll(ctx context.Context) error {
 
 // complete appends menu.completed for a session that has every answer. Losing the race is no failure: whoever moved the
 // session's menu lane wrote an event, and the fold of that event looks at the session again.
-func (p *Projector) complete(ctx context.Context, r sessionRecord) error {
+func (t *term) complete(ctx context.Context, r sessionRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	err := p.appendCompleted(ctx, r)
+	err := t.appendCompleted(ctx, r)
 	if _, rejected := errors.AsType[*menu.RejectedError](err); rejected || errors.Is(err, eventstore.ErrConflict) {
 		return nil
 	}
 	return err
 }
 
-func (p *Projector) appendCompleted(ctx context.Context, r sessionRecord) error {
+func (t *term) appendCompleted(ctx context.Context, r sessionRecord) error {
 	if r.Failed > 0 {
 		var err error
-		if r, err = p.loadParked(ctx, r.Key); err != nil {
+		if r, err = t.loadParked(ctx, r.Key); err != nil {
 			return err
 		}
 	}
@@ -126,22 +126,22 @@ func (p *Projector) appendCompleted(ctx context.Context, r sessionRecord) error 
 	for i, e := range events {
 		proposed[i] = eventstore.Proposed{Event: e, Time: now, Causation: r.lastID, Correlation: r.correlation}
 	}
-	_, err = p.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...)
+	_, err = t.projector.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...)
 	return err
 }
 
 // loadParked reads a session together with its parked dishes, as they were at one moment: menu.completed names them.
-func (p *Projector) loadParked(ctx context.Context, key menu.Key) (r sessionRecord, err error) {
+func (t *term) loadParked(ctx context.Context, key menu.Key) (r sessionRecord, err error) {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, p.pool, snapshot, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, p.sql.session, key.Tenant, key.Session)
+	err = pgx.BeginTxFunc(ctx, t.projector.pool, snapshot, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, t.sql.session, key.Tenant, key.Session)
 		if err != nil {
 			return fmt.Errorf("read session %s: %w", key, err)
 		}
 		if r, err = pgx.CollectExactlyOneRow(rows, scanSession); err != nil {
 			return fmt.Errorf("read session %s: %w", key, err)
 		}
-		if rows, err = tx.Query(ctx, p.sql.parked, key.Tenant, key.Session); err != nil {
+		if rows, err = tx.Query(ctx, t.sql.parked, key.Tenant, key.Session); err != nil {
 			return fmt.Errorf("read the parked dishes of session %s: %w", key, err)
 		}
 		r.Dishes = map[menu.DishID]menu.Dish{}

@@ -16,6 +16,8 @@ var (
 	ErrNotFound = errors.New("there is no such row")
 	// ErrFenced says that somebody else moved the projector's checkpoint. What it was writing was rolled back.
 	ErrFenced = errors.New("another projector moved the checkpoint")
+	// ErrBusy says that another rebuild or verification is under way on the database.
+	ErrBusy = errors.New("another operation on the read models is under way: wait for its end")
 	// ErrOtherStream says that the rows were made from another stream than the one that is followed.
 	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, restore it from history, or start with an empty database")
 )
@@ -41,12 +43,15 @@ func (e *TakenError) Error() string {
 	return "menu ids taken by other sessions: " + names.String()
 }
 
-// codeFenced is what the function advance_checkpoint raises.
-const codeFenced = "KD001"
+// Codes of errors that functions of the schema raise.
+const (
+	codeFenced  = "KD001" // advance_checkpoint: somebody else moved it
+	codeNotLive = "KD002" // assert_live
+)
 
-func isFenced(err error) bool {
+func hasCode(err error, code string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == codeFenced
+	return ok && pg.Code == code
 }
 
 // isRefused says whether Postgres cannot hold some value of a page, however often it is tried: a data exception (class

@@ -40,8 +40,11 @@ const (
 	minPause = 50 * time.Millisecond
 	maxPause = 2 * time.Second
 
-	// lockClass is the first half of the advisory lock's key, "kond"; the version is the second.
+	// lockClass is the first half of the keys of advisory locks, "kond".
 	lockClass = 0x6b6f6e64
+	// lockLead is the lock of the projector that works, lockRebuild that of a rebuild or another change of versions.
+	lockLead    = 1
+	lockRebuild = 2
 )
 
 // Projector keeps the read models in step with the log. Any number may run on one database; one of them works.
@@ -49,12 +52,11 @@ type Projector struct {
 	pool *pgxpool.Pool
 	log  Log
 	cfg  ProjectorConfig
-	sql  statements
 }
 
 // NewProjector returns a projector of the live version. Pool and log stay the caller's.
 func NewProjector(pool *pgxpool.Pool, log Log, cfg ProjectorConfig) *Projector {
-	return &Projector{pool: pool, log: log, cfg: cfg, sql: newStatements(liveVersion)}
+	return &Projector{pool: pool, log: log, cfg: cfg}
 }
 
 // Run projects until ctx ends, and then returns ctx's error. A standby waits inside; Postgres or a broker that is away
@@ -71,6 +73,9 @@ func (p *Projector) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case errors.Is(err, ErrFenced), errors.Is(err, ErrOtherStream):
 			return err
+		case errors.Is(err, errNotLive):
+			p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector goes on with another version", slog.Any("reason", err))
+			continue
 		}
 		if t.progress {
 			pause.Reset()
@@ -84,9 +89,9 @@ func (p *Projector) Run(ctx context.Context) error {
 	}
 }
 
-// connect opens the connection that leads. The lock and every page are on this one connection: who loses it loses both.
-func (p *Projector) connect(ctx context.Context) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, p.pool.Config().ConnConfig.Copy())
+// connect opens the connection of a writer. The lock and every page are on this one connection: who loses it loses both.
+func connect(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig.Copy())
 	if err != nil {
 		return nil, fmt.Errorf("connect to Postgres: %w", err)
 	}
@@ -112,15 +117,19 @@ func disconnect(ctx context.Context, conn *pgx.Conn) error {
 	return conn.Close(ctx)
 }
 
-// waitForLead returns when conn holds the lock of the version.
-func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn) error {
+// tryLock takes an advisory lock that conn then holds until it is closed, or says that another connection has it.
+func tryLock(ctx context.Context, conn *pgx.Conn, lock int) (locked bool, err error) {
+	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1, $2)", lockClass, lock).Scan(&locked); err != nil {
+		return false, fmt.Errorf("ask for a lock: %w", err)
+	}
+	return locked, nil
+}
+
+// waitForLead returns when conn holds the lock of the lead.
+func waitForLead(ctx context.Context, conn *pgx.Conn) error {
 	for {
-		var leads bool
-		if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1, $2)", lockClass, liveVersion).Scan(&leads); err != nil {
-			return fmt.Errorf("ask for the lead: %w", err)
-		}
-		if leads {
-			return nil
+		if leads, err := tryLock(ctx, conn, lockLead); err != nil || leads {
+			return err
 		}
 		select {
 		case <-time.After(standbyInterval):
@@ -130,30 +139,21 @@ func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// begin returns the checkpoint, made when there is none, after checking that it is one of the stream in use.
-func (p *Projector) begin(ctx context.Context, conn *pgx.Conn) (checkpoint, error) {
+// begin returns the writer of the live version, from its checkpoint on, after checking that this is one of the stream
+// in use. The checkpoint is made when there is none.
+func (p *Projector) begin(ctx context.Context, conn *pgx.Conn) (writer, error) {
 	identity, err := p.cfg.Identity(ctx)
 	if err != nil {
-		return checkpoint{}, err
+		return writer{}, err
 	}
-	const insert = `insert into public.checkpoints (projection, version, seq, stream_identity) values ($1, $2, 0, $3) on conflict do nothing`
-	if _, err := conn.Exec(ctx, insert, projection, liveVersion, identity); err != nil {
-		return checkpoint{}, fmt.Errorf("make the checkpoint: %w", err)
+	const insert = `insert into public.checkpoints (projection, version, seq, stream_identity)
+select $1, version, 0, $2 from public.versions where state = 'live' on conflict do nothing`
+	if _, err := conn.Exec(ctx, insert, projection, identity); err != nil {
+		return writer{}, fmt.Errorf("make the checkpoint: %w", err)
 	}
-	c := checkpoint{version: liveVersion}
-	var seq int64
-	const read = `select seq, stream_identity from public.checkpoints where projection = $1 and version = $2`
-	if err := conn.QueryRow(ctx, read, projection, liveVersion).Scan(&seq, &c.identity); err != nil {
-		return checkpoint{}, fmt.Errorf("read the checkpoint: %w", err)
+	at, err := liveCheckpoint(ctx, conn)
+	if err != nil {
+		return writer{}, err
 	}
-	c.seq = fromBigint(seq)
-	return c, c.check(identity)
-}
-
-// check refuses a stream with another identity: its sequences say nothing about these rows.
-func (c checkpoint) check(identity string) error {
-	if identity == c.identity {
-		return nil
-	}
-	return fmt.Errorf("the rows stand at event %d of stream %s, the log is stream %s: %w", c.seq, c.identity, identity, ErrOtherStream)
+	return newWriter(conn, at, true, p.cfg.Logger), at.check(identity)
 }

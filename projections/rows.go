@@ -113,7 +113,8 @@ type HistoryRow struct {
 	Version int // of the event's schema
 	Time    time.Time
 	Headers json.RawMessage // the message's headers; see Header
-	Data    json.RawMessage // the body as recorded; nil if it is no JSON
+	Body    []byte          // as recorded, byte for byte
+	Data    json.RawMessage // the body; nil if it is no JSON
 	Err     string          // why projections pass the event over, empty for an event
 }
 
@@ -140,6 +141,9 @@ func scanHistory(row pgx.CollectableRow) (HistoryRow, error) {
 		if r.Data = raw; !json.Valid(raw) {
 			r.Data = nil
 		}
+		r.Body = raw
+	} else {
+		r.Body = r.Data
 	}
 	return r, err
 }

@@ -8,9 +8,6 @@ import (
 // projection is the name under which the checkpoint of menus and sessions stands.
 const projection = "menus"
 
-// liveVersion is the version of the read models that the views of the schema public show.
-const liveVersion = 1
-
 // sessionColumns are read by scanSession, from a version's table or from the view.
 const sessionColumns = `s.tenant, s.session_id, s.title, s.source_language, s.target_language, s.status, s.items, s.loaded,
   s.completed, s.failed, s.stages, s.round, s.open_retries, s.open_images, s.created_at, s.updated_at, s.completed_at,
@@ -30,6 +27,8 @@ from unnest($1::text[], $2::text[]) k (tenant, id)
 join {v}.menus d on d.tenant = k.tenant and d.id = k.id`
 
 	sqlAdvance = `select public.advance_checkpoint($1, $2, $3, $4, $5)`
+
+	sqlAssertLive = `select public.assert_live($1)`
 
 	sqlPartition = `select public.make_history_partition(p) from generate_series($1::bigint, $2::bigint) p`
 

@@ -17,35 +17,33 @@ import (
 // historyPartition is the width of a partition of history in sequences; make_history_partition knows it too.
 const historyPartition = 1_000_000
 
-// checkpoint is how far a version of the projection has come in a stream.
-type checkpoint struct {
-	version  int
-	seq      uint64
-	identity string
-}
-
 // write stores a folded page and moves the checkpoint over it: one round trip, one transaction. The checkpoint comes
 // first, so that of two projectors one waits for the other and then fails.
-func (p *page) write(ctx context.Context, conn *pgx.Conn, sql statements, from checkpoint) error {
+func (p *page) write(ctx context.Context, w *writer) error {
 	last := p.entries[len(p.entries)-1].Seq
 	batch := &pgx.Batch{}
-	batch.Queue(sqlAdvance, projection, from.version, toBigint(from.seq), toBigint(last), from.identity)
-	if from.seq == 0 || from.seq/historyPartition != last/historyPartition {
-		// One partition ahead of need.
-		batch.Queue(sqlPartition, toBigint(p.entries[0].Seq/historyPartition), toBigint(last/historyPartition)+1)
+	batch.Queue(sqlAdvance, projection, w.at.version, toBigint(w.at.seq), toBigint(last), w.at.identity)
+	if w.live {
+		batch.Queue(sqlAssertLive, w.at.version)
+		if w.at.seq == 0 || w.at.seq/historyPartition != last/historyPartition {
+			// One partition ahead of need.
+			batch.Queue(sqlPartition, toBigint(p.entries[0].Seq/historyPartition), toBigint(last/historyPartition)+1)
+		}
+		if err := queueHistory(batch, p.entries); err != nil {
+			return err
+		}
 	}
-	if err := queueHistory(batch, p.entries); err != nil {
-		return err
-	}
-	if err := p.queueSessions(batch, sql); err != nil {
+	if err := p.queueSessions(batch, w.sql); err != nil {
 		return err
 	}
 	inserted, updated := p.changes()
-	if err := queueDishes(batch, sql, inserted, updated); err != nil {
+	if err := queueDishes(batch, w.sql, inserted, updated); err != nil {
 		return err
 	}
-	queueConfirmations(batch, inserted)
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+	if w.live {
+		queueConfirmations(batch, inserted)
+	}
+	if err := w.conn.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("write events %d to %d: %w", p.entries[0].Seq, last, err)
 	}
 	return nil

@@ -1,0 +1,105 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// VersionState is what a version of the read models is there for.
+type VersionState string
+
+// The states of a version.
+const (
+	VersionLive     VersionState = "live"     // what readers see
+	VersionBuilding VersionState = "building" // a rebuild is under way, or was stopped and can go on
+	VersionChecking VersionState = "checking" // of a verification that is under way or was cut off
+	VersionOld      VersionState = "old"      // was live before the last rebuild; the next one removes it
+)
+
+// Version is one version of the read models.
+type Version struct {
+	Version   int          `json:"version"`
+	State     VersionState `json:"state"`
+	Seq       uint64       `json:"seq"` // the last event that its rows reflect
+	Stream    string       `json:"stream"`
+	Dishes    int64        `json:"dishes"` // about, as Postgres estimates them
+	Bytes     int64        `json:"bytes"`  // tables and indexes
+	CreatedAt time.Time    `json:"created_at"`
+	LiveAt    *time.Time   `json:"live_at"` // since when readers see it, or saw it first
+}
+
+// checkpoint is how far a version of the projection has come in a stream.
+type checkpoint struct {
+	version  int
+	seq      uint64
+	identity string
+}
+
+// check refuses a stream with another identity: its sequences say nothing about these rows.
+func (c checkpoint) check(identity string) error {
+	if identity == c.identity {
+		return nil
+	}
+	return fmt.Errorf("the rows stand at event %d of stream %s, the log is stream %s: %w", c.seq, c.identity, identity, ErrOtherStream)
+}
+
+// querier is a connection, a pool or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+const sqlCheckpoint = `select c.version, c.seq, c.stream_identity
+from public.checkpoints c join public.versions v on v.version = c.version where c.projection = '` + projection + `' and v.state = $1`
+
+// liveCheckpoint returns the checkpoint of the version that readers see; it matches [ErrNotFound] before the first start
+// of a projector.
+func liveCheckpoint(ctx context.Context, q querier) (checkpoint, error) {
+	return scanCheckpoint(q.QueryRow(ctx, sqlCheckpoint, VersionLive))
+}
+
+// lockLive is liveCheckpoint, and until the transaction ends nobody moves it.
+func lockLive(ctx context.Context, tx pgx.Tx) (checkpoint, error) {
+	return scanCheckpoint(tx.QueryRow(ctx, sqlCheckpoint+" for update of c", VersionLive))
+}
+
+func scanCheckpoint(row pgx.Row) (c checkpoint, err error) {
+	var seq int64
+	if err := row.Scan(&c.version, &seq, &c.identity); err != nil {
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = fmt.Errorf("no projector has run on this database: %w", ErrNotFound)
+		}
+		return c, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	c.seq = fromBigint(seq)
+	return c, nil
+}
+
+// Versions lists the versions of the read models, the oldest first.
+func Versions(ctx context.Context, pool *pgxpool.Pool) ([]Version, error) {
+	const sql = `select v.version, v.state, coalesce(c.seq, 0), coalesce(c.stream_identity, ''),
+  greatest(m.reltuples, 0)::bigint, pg_total_relation_size(m.oid) + pg_total_relation_size(s.oid), v.created_at, v.live_at
+from public.versions v
+left join public.checkpoints c on c.projection = '` + projection + `' and c.version = v.version
+join pg_class m on m.oid = to_regclass(format('v%s.menus', v.version))
+join pg_class s on s.oid = to_regclass(format('v%s.sessions', v.version))
+order by v.version`
+	rows, err := pool.Query(ctx, sql)
+	if err != nil {
+		return nil, fmt.Errorf("list the versions of the read models: %w", err)
+	}
+	versions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (v Version, err error) {
+		var seq int64
+		err = row.Scan(&v.Version, &v.State, &seq, &v.Stream, &v.Dishes, &v.Bytes, &v.CreatedAt, &v.LiveAt)
+		v.Seq = fromBigint(seq)
+		return v, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the versions of the read models: %w", err)
+	}
+	return versions, nil
+}
