@@ -110,6 +110,18 @@ func follows(msg *jetstream.RawStreamMsg, got []Entry) bool {
 // headerBefore is the header by which the broker names the sequence of the message before, 0 for the first one.
 const headerBefore = "Nats-Last-Sequence"
 
+// addedHeaders are what the broker adds to the headers of a message in its answer.
+var addedHeaders = []string{ //nolint:gochecknoglobals // a constant; Go has no constant slices
+	"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", headerBefore, "Nats-Num-Pending",
+}
+
 func decodeRaw(msg *jetstream.RawStreamMsg) Entry {
+	for _, name := range addedHeaders {
+		if values := msg.Header[name]; len(values) > 1 { // what the message itself has of the name comes first
+			msg.Header[name] = values[:len(values)-1]
+		} else {
+			delete(msg.Header, name)
+		}
+	}
 	return Decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)
 }

@@ -41,17 +41,22 @@ func (s Socket) InProcessConn() (net.Conn, error) {
 	return net.DialTimeout("unix", string(s), socketDial)
 }
 
-// ServeSocket takes connections on a unix socket until ctx ends, and then ends them. Whoever may enter the socket's
-// folder may do everything, so it belongs into one that only the owner may enter.
-func (s *Server) ServeSocket(ctx context.Context, socket Socket) error {
-	// What lies there is of a server that was killed: this one holds the lock of its store.
-	if err := os.Remove(string(socket)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("make way for the socket of the embedded NATS: %w", err)
+// Listen opens a unix socket for [Server.Serve]. Whoever may enter the socket's folder may do everything, so it belongs
+// into one that only the owner may enter.
+func (s Socket) Listen(ctx context.Context) (net.Listener, error) {
+	// What lies there is of a server that was killed: nobody else opens a server's socket while that one runs.
+	if err := os.Remove(string(s)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("make way for the socket of the embedded NATS: %w", err)
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", string(socket))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", string(s))
 	if err != nil {
-		return fmt.Errorf("listen on the socket of the embedded NATS: %w", err)
+		return nil, fmt.Errorf("listen on the socket of the embedded NATS: %w", err)
 	}
+	return listener, nil
+}
+
+// Serve takes connections on a listener until ctx ends, and then ends them and closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	context.AfterFunc(ctx, func() { _ = listener.Close() }) // a second close changes nothing
 	var clients sync.WaitGroup

@@ -31,11 +31,19 @@ func TestSocket(t *testing.T) {
 	if err := os.WriteFile(string(socket), nil, 0o600); err != nil { // left by one that was killed
 		t.Fatal(err)
 	}
+	listener, err := socket.Listen(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- server.ServeSocket(ctx, socket) }()
+	go func() { ended <- server.Serve(ctx, listener) }()
 
-	nc := connectSocket(t, socket)
+	nc, err := socket.Connect(nats.MaxReconnects(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +55,7 @@ func TestSocket(t *testing.T) {
 	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { close(gone) })
 	stop()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("ServeSocket returned %v, want the context's error", err)
+		t.Errorf("Serve returned %v, want the context's error", err)
 	}
 	select {
 	case <-gone:
@@ -56,20 +64,5 @@ func TestSocket(t *testing.T) {
 	}
 	if _, err := socket.Connect(); err == nil {
 		t.Error("a socket that nobody serves took a connection")
-	}
-}
-
-// connectSocket waits for the socket to be served.
-func connectSocket(t *testing.T, socket streams.Socket) *nats.Conn {
-	t.Helper()
-	for began := time.Now(); ; {
-		nc, err := socket.Connect(nats.MaxReconnects(0))
-		if err == nil {
-			t.Cleanup(nc.Close)
-			return nc
-		}
-		if time.Since(began) > patience {
-			t.Fatal(err)
-		}
 	}
 }

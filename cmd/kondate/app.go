@@ -171,10 +171,7 @@ func (a *app) projector() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	p := projections.NewProjector(a.pool, store, projections.ProjectorConfig{
-		Identity: func(ctx context.Context) (string, error) { return streams.Identity(ctx, a.js) },
-		Logger:   a.log,
-	})
+	p := projections.NewProjector(a.pool, store, a.projectorConfig())
 	return part{"projector", p.Run}, nil
 }
 
@@ -293,5 +290,10 @@ func serveHTTP(ctx context.Context, web *fiber.App, hub *sse.Hub, listener net.L
 	if err := web.ShutdownWithTimeout(httpStop); err != nil {
 		return fmt.Errorf("stop HTTP: %w", err)
 	}
-	return <-served
+	// A shutdown that comes before the server has begun leaves the listener open, and the server then begins after it.
+	_ = listener.Close()
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }

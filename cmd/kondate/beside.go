@@ -16,7 +16,7 @@ import (
 
 // natsSocket is the part by which other commands find the embedded broker: a socket in its folder, which only the owner
 // may enter, or in a folder of its own if that path is too long for one.
-func (a *app) natsSocket() (part, error) {
+func (a *app) natsSocket(ctx context.Context) (part, error) {
 	if a.socket = streams.Socket(filepath.Join(a.dir("nats"), "socket")); !a.socket.Usable() {
 		dir, err := os.MkdirTemp("", "kondate-")
 		if err != nil {
@@ -25,7 +25,12 @@ func (a *app) natsSocket() (part, error) {
 		a.onClose(func(context.Context) error { return os.RemoveAll(dir) })
 		a.socket = streams.Socket(filepath.Join(dir, "socket"))
 	}
-	return part{"nats socket", func(ctx context.Context) error { return a.broker.ServeSocket(ctx, a.socket) }}, nil
+	listener, err := a.socket.Listen(ctx)
+	if err != nil {
+		return part{}, err
+	}
+	a.onClose(func(context.Context) error { _ = listener.Close(); return nil }) // if the part never runs
+	return part{"nats socket", func(ctx context.Context) error { return a.broker.Serve(ctx, listener) }}, nil
 }
 
 // openBeside opens the log and the rows for a command: those of the serve that runs on the data dir, else the embedded
@@ -48,13 +53,10 @@ func openBeside(ctx context.Context, storage Storage, log *slog.Logger) (a *app,
 			return a, err
 		}
 	} else {
-		if err := prepareDataDir(storage.DataDir); err != nil {
-			return a, err
+		if _, err := os.Stat(storage.DataDir); err != nil && storage.NATS.URL == "" {
+			return a, fmt.Errorf("there is no data of kondate to work on, name its folder with --data-dir: %w", err)
 		}
 		if err := a.openBroker(ctx); err != nil {
-			return a, err
-		}
-		if err := streams.EnsureStream(ctx, a.js, a.topology()); err != nil {
 			return a, err
 		}
 	}

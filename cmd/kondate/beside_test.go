@@ -1,11 +1,26 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
+
+func TestBesideNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "no-such")
+	_, err := openBeside(t.Context(), Storage{DataDir: dir, NATS: NATSConfig{Sync: "always"}}, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a data dir that does not exist: %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the data dir was made: %v", err)
+	}
+}
 
 // A command finds the broker and the database of the serve that runs on its data dir, though that opens no port; beside
 // none, it opens them itself.

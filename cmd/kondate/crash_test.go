@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -119,4 +120,28 @@ func TestStopWithWorkAtHand(t *testing.T) {
 		t.Errorf("the connection file outlived its process: %v", err)
 	}
 	checkSession(t, startProcess(t, dir), answer, dishes)
+}
+
+// A stop that comes before the parts have begun ends them too: the HTTP server must not begin after its own shutdown.
+func TestStopAtOnce(t *testing.T) {
+	t.Parallel()
+	cfg, err := parseServe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DataDir = pgtest.Dir(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		a := &app{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+		served <- a.serve(ctx, allRoles(), func(running) { cancel() })
+	}()
+	select {
+	case err := <-served:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("a server that was stopped at once still runs")
+	}
 }

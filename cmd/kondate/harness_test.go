@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -102,8 +103,9 @@ func (p *process) end() {
 	select {
 	case <-p.done:
 	case <-time.After(patience):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it says where everybody waits
+		<-p.done
 		p.t.Errorf("serve does not stop:\n%s", p.log)
-		p.kill()
 	}
 }
 

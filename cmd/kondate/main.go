@@ -46,6 +46,8 @@ type commandLine struct {
 	Serve  serveCommand  `cmd:"" help:"Run the server: HTTP, the eight stages, the projector."`
 	Submit submitCommand `cmd:"" help:"Submit a menu to a running server."`
 	Watch  watchCommand  `cmd:"" help:"Follow a session's events, from its first one, until it ends."`
+
+	Projections projectionsCommand `cmd:"" help:"Look at the read models, rebuild them, verify them."`
 }
 
 // run parses the command line and runs its command. It is the whole program but for signals and the exit.

@@ -85,7 +85,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		parts = append(parts, a.database())
 	}
 	if a.broker != nil {
-		socket, err := a.natsSocket()
+		socket, err := a.natsSocket(ctx)
 		if err != nil {
 			return err
 		}
