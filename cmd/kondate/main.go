@@ -48,6 +48,7 @@ type commandLine struct {
 	Watch  watchCommand  `cmd:"" help:"Follow a session's events, from its first one, until it ends."`
 
 	Projections projectionsCommand `cmd:"" help:"Look at the read models, rebuild them, verify them."`
+	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`
 }
 
 // run parses the command line and runs its command. It is the whole program but for signals and the exit.

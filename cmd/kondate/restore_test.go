@@ -1,0 +1,55 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kondate/projections/pgtest"
+)
+
+// The folder of the log is gone. One command brings the log back, and the server goes on: old sessions are there, new
+// ones are taken, a cursor of the lost log gets its reset.
+func TestRestoreCommand(t *testing.T) {
+	t.Parallel()
+	dir := pgtest.Dir(t)
+	p := startProcess(t, dir)
+	answer, err := p.client().submit(t.Context(), body(t, 20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := follow(t.Context(), p.client(), answer.StreamURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := p.kondate("restore"); code != exitFailed || !strings.Contains(stderr, "stop every kondate serve first") {
+		t.Errorf("restore beside a running server: %d\n%s", code, stderr)
+	}
+	p.end()
+	if err := os.RemoveAll(filepath.Join(dir, "nats")); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := p.kondate("restore", "--nats-max-bytes", "1GiB")
+	if code != exitOK || !strings.Contains(stdout, "All is as the log says.") {
+		t.Fatalf("restore: %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, _ := p.kondate("restore"); code != exitOK || !strings.Contains(stdout, "nothing is to be restored") {
+		t.Errorf("a second restore: %d\n%s", code, stdout)
+	}
+
+	p = startProcess(t, dir)
+	after, err := follow(t.Context(), p.client(), answer.StreamURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after) != len(before) {
+		t.Errorf("the session's stream has %d events, it had %d", len(after), len(before))
+	}
+	checkSession(t, p, answer, 20)
+	later, err := p.client().submit(t.Context(), body(t, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSession(t, p, later, 3)
+}
