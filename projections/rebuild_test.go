@@ -83,10 +83,18 @@ func TestRebuildUnderLoad(t *testing.T) {
 	f.settle()
 
 	var load, readers errgroup.Group
-	ctx, quiet := context.WithCancel(t.Context())
+	quiet := make(chan struct{})
+	loud := func() bool {
+		select {
+		case <-quiet:
+			return false
+		default:
+			return true
+		}
+	}
 	for i := range 3 {
 		load.Go(func() error {
-			for n := 0; ctx.Err() == nil; n++ {
+			for n := 0; loud(); n++ {
 				key := menutest.Key(fmt.Sprintf("load-%d-%d", i, n))
 				if _, err := f.log.AppendMenu(t.Context(), key, 0, propose(menutest.Submitted(menutest.Items(string(key.Session), 2)))...); err != nil {
 					return err
@@ -102,7 +110,7 @@ func TestRebuildUnderLoad(t *testing.T) {
 		})
 	}
 	readers.Go(func() error {
-		for at := uint64(0); ctx.Err() == nil; {
+		for at := uint64(0); loud(); {
 			rows, seq, err := f.queries.Menus(t.Context(), keys[0])
 			if err != nil || len(rows) != 1 || seq < at {
 				return fmt.Errorf("a reader saw %d rows at %d, after %d: %w", len(rows), seq, at, err)
@@ -116,7 +124,7 @@ func TestRebuildUnderLoad(t *testing.T) {
 			t.Errorf("rebuilt version %d, want %d", got, version)
 		}
 	}
-	quiet()
+	close(quiet)
 	if err := errors.Join(load.Wait(), readers.Wait()); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +132,7 @@ func TestRebuildUnderLoad(t *testing.T) {
 		return f.count("select count(*) from sessions where status <> 'completed'") == 0 && f.last(f.log) == f.checkpoint()
 	})
 	f.sound()
-	last := int(f.last(f.log)) //nolint:gosec // a few thousand
+	last := int(f.last(f.log))
 	if n := f.count("select count(*) from public.history"); n != last {
 		t.Errorf("history holds %d of %d events", n, last)
 	}
@@ -222,7 +230,7 @@ func TestVerifyFindsAndRebuildMends(t *testing.T) {
 	if !slices.Equal(got, want) || report.Different != int64(len(want)) {
 		t.Fatalf("%d differences:\n%s\nwant\n%s", report.Different, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if report.Sessions != 5 || report.Dishes != 4 || report.Events != int64(f.last(f.log)) { //nolint:gosec // few
+	if report.Sessions != 5 || report.Dishes != 4 || report.Events != int64(f.last(f.log)) {
 		t.Errorf("compared %d sessions, %d dishes, %d events", report.Sessions, report.Dishes, report.Events)
 	}
 	f.rebuild(projections.RebuildOptions{})

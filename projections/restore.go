@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/eventstore"
 )
@@ -92,22 +93,22 @@ func Settle(ctx context.Context, pool *pgxpool.Pool, log Importer, cfg Projector
 	if err != nil {
 		return err
 	}
-	run, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- NewProjector(pool, log, cfg).Run(run) }()
-	waited := make(chan error, 1)
-	go func() { waited <- NewQueries(pool).WaitFor(run, last) }()
-	select {
-	case err = <-waited:
-		stop()
-		<-ended
-	case err = <-ended:
-		stop()
-		<-waited
+	g, run := errgroup.WithContext(ctx)
+	g.Go(func() error { return NewProjector(pool, log, cfg).Run(run) })
+	g.Go(func() error {
+		if err := NewQueries(pool).WaitFor(run, last); err != nil {
+			return err
+		}
+		return errSettled
+	})
+	if err := g.Wait(); !errors.Is(err, errSettled) {
+		return err
 	}
-	return err
+	return nil
 }
+
+// errSettled ends the projector of Settle.
+var errSettled = errors.New("the rows reflect the log")
 
 // copier carries events from history to the log.
 type copier struct {

@@ -38,7 +38,9 @@ func (s Socket) Connect(opts ...nats.Option) (*nats.Conn, error) {
 
 // InProcessConn makes the socket a [nats.InProcessConnProvider].
 func (s Socket) InProcessConn() (net.Conn, error) {
-	return net.DialTimeout("unix", string(s), socketDial)
+	ctx, cancel := context.WithTimeout(context.Background(), socketDial) //nolint:forbidigo // the interface has no context
+	defer cancel()
+	return (&net.Dialer{}).DialContext(ctx, "unix", string(s))
 }
 
 // Listen opens a unix socket for [Server.Serve]. Whoever may enter the socket's folder may do everything, so it belongs

@@ -17,7 +17,7 @@ import (
 
 func TestSocket(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "") // short: a test's own folder may be longer than a socket's path
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // short: a test's own folder may be longer than a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
