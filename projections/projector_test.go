@@ -3,10 +3,12 @@ package projections_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/nats-io/nats.go"
@@ -322,6 +324,9 @@ func TestEraseLeavesTheTombstone(t *testing.T) {
 	}
 }
 
+// postgresAway is how long TestPostgresAwayAndBack keeps Postgres away, besides what the test itself takes.
+var postgresAway = flag.Duration("postgres-away", 0, "how long Postgres stays away in TestPostgresAwayAndBack, such as 60s")
+
 // Postgres goes away in the middle, and comes back: nothing is lost and nobody restarts anything.
 func TestPostgresAwayAndBack(t *testing.T) {
 	t.Parallel()
@@ -352,6 +357,10 @@ func TestPostgresAwayAndBack(t *testing.T) {
 	f.answer(key, items)
 	if _, err := f.queries.Checkpoint(t.Context()); err == nil {
 		t.Fatal("Postgres answers although it is away")
+	}
+	select {
+	case <-time.After(*postgresAway):
+	case <-t.Context().Done():
 	}
 	exec("alter database " + name + " allow_connections true")
 	f.completed(f.log, key, 1)
