@@ -27,7 +27,7 @@ type Version struct {
 	State     VersionState `json:"state"`
 	Seq       uint64       `json:"seq"` // the last event that its rows reflect
 	Stream    string       `json:"stream"`
-	Dishes    int64        `json:"dishes"` // about, as Postgres estimates them
+	Dishes    int64        `json:"dishes"` // about, as Postgres estimates them; -1 until it has
 	Bytes     int64        `json:"bytes"`  // tables and indexes
 	CreatedAt time.Time    `json:"created_at"`
 	LiveAt    *time.Time   `json:"live_at"` // since when readers see it, or saw it first
@@ -82,7 +82,7 @@ func scanCheckpoint(row pgx.Row) (c checkpoint, err error) {
 // Versions lists the versions of the read models, the oldest first.
 func Versions(ctx context.Context, pool *pgxpool.Pool) ([]Version, error) {
 	const sql = `select v.version, v.state, coalesce(c.seq, 0), coalesce(c.stream_identity, ''),
-  greatest(m.reltuples, 0)::bigint, pg_total_relation_size(m.oid) + pg_total_relation_size(s.oid), v.created_at, v.live_at
+  m.reltuples::bigint, pg_total_relation_size(m.oid) + pg_total_relation_size(s.oid), v.created_at, v.live_at
 from public.versions v
 left join public.checkpoints c on c.projection = '` + projection + `' and c.version = v.version
 join pg_class m on m.oid = to_regclass(format('v%s.menus', v.version))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -70,7 +71,11 @@ func (c statusCommand) Run(ctx context.Context, env environment) error {
 			if v.LiveAt != nil {
 				live = v.LiveAt.Local().Format(time.DateTime)
 			}
-			fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", v.Version, v.State, v.Seq, s.Last-min(v.Seq, s.Last), v.Dishes,
+			dishes := "-"
+			if v.Dishes >= 0 {
+				dishes = strconv.FormatInt(v.Dishes, 10)
+			}
+			fmt.Fprintf(w, "%d\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", v.Version, v.State, v.Seq, s.Last-min(v.Seq, s.Last), dishes,
 				humanize.IBytes(uint64(v.Bytes)), v.CreatedAt.Local().Format(time.DateTime), live) //nolint:gosec // a size
 		}
 		return w.Flush()
@@ -197,14 +202,19 @@ func (a *app) projectorConfig() projections.ProjectorConfig {
 type bar struct {
 	*progressbar.ProgressBar
 
-	last projections.Progress
+	last    projections.Progress
+	newline io.Writer // where the line that the bar stands on has to end; nil if it is invisible
 }
 
 // newBar returns a bar; it stays invisible where nobody looks at it.
 func newBar(out io.Writer, what string, hidden bool) *bar {
 	file, isFile := out.(*os.File)
 	visible := !hidden && isFile && term.IsTerminal(int(file.Fd()))
-	return &bar{ProgressBar: progressbar.NewOptions64(
+	b := &bar{}
+	if visible {
+		b.newline = out
+	}
+	b.ProgressBar = progressbar.NewOptions64(
 		-1,
 		progressbar.OptionSetWriter(out),
 		progressbar.OptionSetVisibility(visible),
@@ -215,7 +225,8 @@ func newBar(out io.Writer, what string, hidden bool) *bar {
 		progressbar.OptionSetPredictTime(true),
 		progressbar.OptionFullWidth(),
 		progressbar.OptionThrottle(100*time.Millisecond),
-	)}
+	)
+	return b
 }
 
 func (b *bar) show(p projections.Progress) {
@@ -224,7 +235,12 @@ func (b *bar) show(p projections.Progress) {
 	_ = b.Set64(int64(p.Seq))      //nolint:gosec // as above; a terminal that is gone is no reason to stop
 }
 
-func (b *bar) end() { _ = b.Exit() } // a terminal that is gone is no reason to stop
+func (b *bar) end() {
+	_ = b.Exit() // a terminal that is gone is no reason to stop
+	if b.newline != nil {
+		fmt.Fprintln(b.newline)
+	}
+}
 
 func printJSON(out io.Writer, value any) error {
 	if err := json.NewEncoder(out).Encode(value); err != nil {
