@@ -6,68 +6,72 @@ import (
 	"kondate/domain/menu"
 )
 
-// Definition is one entry of the registry of events: a type and a version that may stand in the log.
+//go:generate go test -run ^TestEventDocs$ . -update
+
+// Definition is one entry of the registry of events: a type that may stand in the log.
 type Definition struct {
 	Type    menu.Type
-	Version int
-	decode  func(data []byte) (menu.Event, error)
+	Version int // the newest, which is written; every one from 1 on can be read
+
+	decode func(data []byte) (menu.Event, error) // a body of the newest version
+	upcast []upcaster                            // the first takes version 1 to 2, and so on up to the newest
 }
 
-// Registry lists every (type, version) that this program can read. It writes the highest version of each type.
+// Changes says what each version after the first changed, the second one's first.
+func (d Definition) Changes() []string {
+	changes := make([]string, len(d.upcast))
+	for i, u := range d.upcast {
+		changes[i] = u.change
+	}
+	return changes
+}
+
+// Registry lists every type of event that this program knows.
 func Registry() []Definition {
 	defs := []Definition{
-		{menu.Submitted{}.Type(), 1, decodeAs[menu.Submitted]},
-		{menu.Completed{}.Type(), 1, decodeAs[menu.Completed]},
-		{menu.Expired{}.Type(), 1, decodeAs[menu.Expired]},
-		{menu.Erased{}.Type(), 1, decodeAs[menu.Erased]},
-		{menu.ImageRequested{}.Type(), 1, decodeAs[menu.ImageRequested]},
-		{menu.ImageCompleted{}.Type(), 1, decodeAs[menu.ImageCompleted]},
-		{menu.ImageFailed{}.Type(), 1, decodeAs[menu.ImageFailed]},
+		define(menu.Submitted{}, decodeAs[menu.Submitted]),
+		define(menu.Completed{}, decodeAs[menu.Completed]),
+		define(menu.Expired{}, decodeAs[menu.Expired]),
+		define(menu.Erased{}, decodeAs[menu.Erased]),
+		define(menu.ImageRequested{}, decodeAs[menu.ImageRequested]),
+		define(menu.ImageCompleted{}, decodeAs[menu.ImageCompleted]),
+		define(menu.ImageFailed{}, decodeAs[menu.ImageFailed]),
 	}
 	for _, stage := range menu.Stages() {
 		defs = append(
 			defs,
-			Definition{menu.StageCompleted{Stage: stage}.Type(), 1, decodeResults},
-			Definition{menu.StageAttemptFailed{Stage: stage}.Type(), 1, decodeAs[menu.StageAttemptFailed]},
-			Definition{menu.StageFailed{Stage: stage}.Type(), 1, decodeAs[menu.StageFailed]},
-			Definition{menu.StageRetryRequested{Stage: stage}.Type(), 1, decodeAs[menu.StageRetryRequested]},
+			define(menu.StageCompleted{Stage: stage}, decodeResults),
+			define(menu.StageAttemptFailed{Stage: stage}, decodeAs[menu.StageAttemptFailed], attemptFailed2),
+			define(menu.StageFailed{Stage: stage}, decodeAs[menu.StageFailed]),
+			define(menu.StageRetryRequested{Stage: stage}, decodeAs[menu.StageRetryRequested]),
 		)
 	}
 	return defs
 }
 
-type definitionKey struct {
-	typ     menu.Type
-	version int
+// define makes the definition of an event's type. Its version is one more than it has upcasters.
+func define(event menu.Event, decode func([]byte) (menu.Event, error), upcast ...upcaster) Definition {
+	return Definition{Type: event.Type(), Version: len(upcast) + 1, decode: decode, upcast: upcast}
 }
 
-// registry and versions index Registry; both are read only.
-var (
-	registry = func() map[definitionKey]Definition { //nolint:gochecknoglobals // an index of constants
-		m := map[definitionKey]Definition{}
-		for _, d := range Registry() {
-			m[definitionKey{d.Type, d.Version}] = d
-		}
-		return m
-	}()
-	versions = func() map[menu.Type]int { //nolint:gochecknoglobals // an index of constants
-		m := map[menu.Type]int{}
-		for _, d := range Registry() {
-			m[d.Type] = max(m[d.Type], d.Version)
-		}
-		return m
-	}()
-)
+// registry indexes Registry; it is read only.
+var registry = func() map[menu.Type]Definition { //nolint:gochecknoglobals // an index of constants
+	m := map[menu.Type]Definition{}
+	for _, d := range Registry() {
+		m[d.Type] = d
+	}
+	return m
+}()
 
 // latest returns the version that is written for a type.
-func latest(typ menu.Type) int { return versions[typ] }
+func latest(typ menu.Type) int { return registry[typ].Version }
 
 func decodeEvent(typ menu.Type, version int, data []byte) (menu.Event, error) {
-	d, known := registry[definitionKey{typ, version}]
-	if !known {
-		return nil, fmt.Errorf("%w: %s version %d", ErrUnknownEvent, typ, version)
+	data, err := Upcast(typ, version, data)
+	if err != nil {
+		return nil, err
 	}
-	return d.decode(data)
+	return registry[typ].decode(data)
 }
 
 func decodeAs[E menu.Event](data []byte) (menu.Event, error) {

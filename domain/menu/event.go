@@ -54,23 +54,23 @@ type Item struct {
 
 // Submitted says that a menu came in. A long menu is several chunks, appended together or not at all.
 type Submitted struct {
-	Title          string `json:"title"`
+	Title          string `json:"title"`           // as sent; empty: none
 	SourceLanguage string `json:"source_language"` // BCP 47
 	TargetLanguage string `json:"target_language"` // BCP 47
 	ItemCount      int    `json:"item_count"`      // of the whole submission
 	Chunk          int    `json:"chunk"`           // 1-based
-	Chunks         int    `json:"chunks"`
-	Items          []Item `json:"items"` // of this chunk
+	Chunks         int    `json:"chunks"`          // how many there are
+	Items          []Item `json:"items"`           // of this chunk
 }
 
 // Completed says that every dish has an answer of every stage. A retry leads to another one, with the next round.
 type Completed struct {
-	Round         int      `json:"round"` // 1-based
-	Items         int      `json:"items"`
-	Completed     int      `json:"completed"` // dishes with eight results
-	Failed        int      `json:"failed"`    // dishes with at least one parked stage
-	FailedMenuIDs []DishID `json:"failed_menu_ids"`
-	DurationMS    int64    `json:"duration_ms"` // since the submission
+	Round         int      `json:"round"`           // 1-based
+	Items         int      `json:"items"`           // dishes of the session
+	Completed     int      `json:"completed"`       // dishes with eight results
+	Failed        int      `json:"failed"`          // dishes with at least one parked stage
+	FailedMenuIDs []DishID `json:"failed_menu_ids"` // those, by position
+	DurationMS    int64    `json:"duration_ms"`     // since the submission
 }
 
 // Expired says that the session was given up before every answer was there.
@@ -80,76 +80,77 @@ type Expired struct {
 
 // Erased is the tombstone of a session whose content was removed on request.
 type Erased struct {
-	By     string `json:"by"`
-	Reason string `json:"reason"`
+	By     string `json:"by"`     // who asked
+	Reason string `json:"reason"` // what they gave as the reason; may be empty
 }
 
 // StageCompleted carries the results of one stage that were ready together.
 type StageCompleted struct {
-	Stage   Stage        `json:"stage"`
-	Results []DishResult `json:"results"`
+	Stage   Stage        `json:"stage"`   // the lane
+	Results []DishResult `json:"results"` // one for each dish
 }
 
 // DishResult is one stage's result for one dish.
 type DishResult struct {
-	ID      DishID `json:"menu_id"`
+	ID      DishID `json:"menu_id"` // the dish
 	Epoch   int    `json:"epoch"`   // 0, and one more for every retry that was asked for
 	Attempt int    `json:"attempt"` // 1-based within the epoch
-	Result  Result `json:"result"`
+	Result  Result `json:"result"`  // the answer
 }
 
 // StageAttemptFailed says that an attempt failed and another one follows at RetryAt.
 type StageAttemptFailed struct {
-	Stage   Stage     `json:"stage"`
-	IDs     []DishID  `json:"menu_ids"`
-	Epoch   int       `json:"epoch"`
-	Attempt int       `json:"attempt"`
-	Reason  string    `json:"reason"` // short, groups failures: "timeout", "rate_limited"
-	Error   string    `json:"error"`
-	RetryAt time.Time `json:"retry_at"`
+	Stage    Stage     `json:"stage"`    // the lane
+	IDs      []DishID  `json:"menu_ids"` // the dishes that failed alike
+	Epoch    int       `json:"epoch"`    // 0, and one more for every retry that was asked for
+	Attempt  int       `json:"attempt"`  // 1-based within the epoch
+	Reason   string    `json:"reason"`   // short, groups failures: "timeout", "rate_limited"
+	Error    string    `json:"error"`    // what the provider said
+	Provider string    `json:"provider"` // who failed; empty in events that were recorded as version 1
+	RetryAt  time.Time `json:"retry_at"` // not before
 }
 
 // StageFailed says that the stage is parked for these dishes: no attempt follows unless somebody asks for a retry.
 type StageFailed struct {
-	Stage     Stage    `json:"stage"`
-	IDs       []DishID `json:"menu_ids"`
-	Epoch     int      `json:"epoch"`
-	Attempts  int      `json:"attempts"`
-	Reason    string   `json:"reason"`
-	Error     string   `json:"error"`
-	Provider  string   `json:"provider"`
+	Stage     Stage    `json:"stage"`     // the lane
+	IDs       []DishID `json:"menu_ids"`  // the dishes that failed alike
+	Epoch     int      `json:"epoch"`     // 0, and one more for every retry that was asked for
+	Attempts  int      `json:"attempts"`  // made in this epoch
+	Reason    string   `json:"reason"`    // short, groups failures
+	Error     string   `json:"error"`     // what the provider said last
+	Provider  string   `json:"provider"`  // who failed
 	Permanent bool     `json:"permanent"` // false: the attempts were used up
 }
 
 // StageRetryRequested takes parked dishes back to work under a new epoch.
 type StageRetryRequested struct {
-	Stage Stage    `json:"stage"`
-	IDs   []DishID `json:"menu_ids"`
-	Epoch int      `json:"epoch"` // the new one
-	By    string   `json:"by"`
+	Stage Stage    `json:"stage"`    // the lane
+	IDs   []DishID `json:"menu_ids"` // the dishes to work on again
+	Epoch int      `json:"epoch"`    // the new one
+	By    string   `json:"by"`       // who asked
 }
 
 // ImageRequested asks for a generated picture of a dish.
 type ImageRequested struct {
-	ID    DishID `json:"menu_id"`
-	Epoch int    `json:"epoch"` // 1-based
+	ID    DishID `json:"menu_id"` // the dish
+	Epoch int    `json:"epoch"`   // 1-based: which request of the dish this is
 }
 
 // ImageCompleted says where the picture is.
 type ImageCompleted struct {
-	ID          DishID `json:"menu_id"`
-	Epoch       int    `json:"epoch"`
-	URL         string `json:"url"`
-	MediaType   string `json:"media_type"`
-	Generated   bool   `json:"generated"`
-	Attribution string `json:"attribution"`
+	ID          DishID `json:"menu_id"`     // the dish
+	Epoch       int    `json:"epoch"`       // of the request
+	URL         string `json:"url"`         // of the picture
+	MediaType   string `json:"media_type"`  // of the picture
+	Generated   bool   `json:"generated"`   // it shows no real dish
+	Attribution string `json:"attribution"` // whose it is
 }
 
 // ImageFailed says why there is no picture.
 type ImageFailed struct {
-	ID     DishID `json:"menu_id"`
-	Epoch  int    `json:"epoch"`
-	Reason string `json:"reason"`
+	ID     DishID `json:"menu_id"` // the dish
+	Epoch  int    `json:"epoch"`   // of the request
+	Reason string `json:"reason"`  // for people
 }
 
 // The names of the events, the part of a [Type] after the dot.

@@ -35,17 +35,17 @@ const (
 
 // Result is the envelope around one stage's answer for one dish; only Data differs between stages.
 type Result struct {
-	Stage           Stage           `json:"stage"`
-	Status          ResultStatus    `json:"status"`
-	Provider        string          `json:"provider"`
-	ProviderVersion string          `json:"provider_version"`
-	Basis           Basis           `json:"basis"`
-	Confidence      float64         `json:"confidence"` // 0 to 1
-	Data            json.RawMessage `json:"data"`       // a JSON object in the stage's schema, or null
-	Warnings        Strings         `json:"warnings"`
-	Attribution     Strings         `json:"attribution"`
-	Error           *string         `json:"error"`
-	ElapsedMS       int64           `json:"elapsed_ms"`
+	Stage           Stage           `json:"stage"`            // as the event's
+	Status          ResultStatus    `json:"status"`           // ok, partial, unknown or skipped; unknown never means safe
+	Provider        string          `json:"provider"`         // who answered
+	ProviderVersion string          `json:"provider_version"` // of the provider's knowledge or model
+	Basis           Basis           `json:"basis"`            // what the answer rests on
+	Confidence      float64         `json:"confidence"`       // 0 to 1
+	Data            json.RawMessage `json:"data"`             // a JSON object in the stage's schema, or null
+	Warnings        Strings         `json:"warnings"`         // for the reader
+	Attribution     Strings         `json:"attribution"`      // whose texts or pictures it uses
+	Error           *string         `json:"error"`            // why status is not ok, if there is more to say
+	ElapsedMS       int64           `json:"elapsed_ms"`       // the provider's time
 }
 
 // Strings is a list that is never null in JSON.

@@ -1,15 +1,11 @@
 package sse
 
 import (
-	"bytes"
 	"container/list"
 	"encoding/json"
 	"errors"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -29,6 +25,8 @@ type frame struct {
 	at   time.Time
 	size int
 
+	version int // of data
+
 	once sync.Once
 	data []byte // until it is encoded
 	wire []byte
@@ -43,7 +41,7 @@ func newFrame(e eventstore.Entry) *frame {
 	if e.Err != nil && (!errors.Is(e.Err, eventstore.ErrUnknownEvent) || !json.Valid(e.Data)) {
 		return nil
 	}
-	return &frame{key: e.Key, seq: e.Seq, id: e.ID, typ: e.Type, at: e.Time, data: e.Data, size: len(e.Data) + frameOverhead}
+	return &frame{key: e.Key, seq: e.Seq, id: e.ID, typ: e.Type, version: e.Version, at: e.Time, data: e.Data, size: len(e.Data) + frameOverhead}
 }
 
 // newFrameOfRow does the same for a row of the history: whether an event comes from the window or from there makes no
@@ -56,7 +54,7 @@ func newFrameOfRow(r projections.HistoryRow) *frame {
 		}
 		return newFrame(eventstore.Decode(streams.EventSubject(r.Key, r.Type), r.Seq, r.Time, header, r.Data))
 	}
-	return &frame{key: r.Key, seq: r.Seq, id: r.ID, typ: r.Type, at: r.Time, data: r.Data, size: len(r.Data) + frameOverhead}
+	return &frame{key: r.Key, seq: r.Seq, id: r.ID, typ: r.Type, version: r.Version, at: r.Time, data: r.Data, size: len(r.Data) + frameOverhead}
 }
 
 // bytes returns the frame as it goes over the wire. incarnation is the same at every call.
@@ -74,21 +72,9 @@ func (f *frame) encode(incarnation string) []byte {
 	b = append(b, cursor{incarnation, f.seq}.String()...)
 	b = append(b, "\nevent: "...)
 	b = append(b, f.typ...)
-	b = append(b, "\ndata: {\"id\":"...)
-	b = appendString(b, f.id)
-	b = append(b, ",\"type\":"...)
-	b = appendString(b, string(f.typ))
-	b = append(b, ",\"seq\":"...)
-	b = strconv.AppendUint(b, f.seq, 10)
-	b = append(b, ",\"time\":"...)
-	b = appendString(b, eventstore.FormatTime(f.at))
-	b = append(b, ",\"tenant\":"...)
-	b = appendString(b, string(f.key.Tenant))
-	b = append(b, ",\"session_id\":"...)
-	b = appendString(b, string(f.key.Session))
-	b = append(b, ",\"data\":"...)
-	b = append(b, oneLine(f.data)...)
-	return append(b, "}\n\n"...)
+	b = append(b, "\ndata: "...)
+	b = eventstore.Envelope{Seq: f.seq, ID: f.id, Key: f.key, Type: f.typ, Version: f.version, Time: f.at, Data: f.data}.Append(b)
+	return append(b, "\n\n"...)
 }
 
 // isClosing says that the session may be closed after the event.
@@ -104,31 +90,3 @@ func (f *frame) isClosing() bool {
 }
 
 func (f *frame) isErased() bool { return f.typ == menu.Erased{}.Type() }
-
-// oneLine returns JSON on one line: a line break in it would begin another field of the stream. Within a JSON string a
-// line break is escaped; between its tokens it is only space.
-func oneLine(data []byte) []byte {
-	if bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 {
-		return data
-	}
-	var b bytes.Buffer
-	if err := json.Compact(&b, data); err != nil {
-		return []byte("null") // unreachable for what newFrame accepts
-	}
-	return b.Bytes()
-}
-
-// appendString appends a JSON string.
-func appendString(b []byte, s string) []byte {
-	plain := !strings.ContainsFunc(s, func(r rune) bool {
-		return r < ' ' || r == '"' || r == '\\' || r >= utf8.RuneSelf
-	})
-	if plain {
-		return append(append(append(b, '"'), s...), '"')
-	}
-	quoted, err := json.Marshal(s)
-	if err != nil {
-		return append(b, `""`...) // unreachable: every string marshals
-	}
-	return append(b, quoted...)
-}

@@ -47,7 +47,7 @@ func encodeLive(name string, body []byte) []byte {
 	b = append(b, "event: "...)
 	b = append(b, name...)
 	b = append(b, "\ndata: "...)
-	b = append(b, oneLine(object)...)
+	b = append(b, eventstore.OneLine(object)...)
 	return append(b, "\n\n"...)
 }
 

@@ -182,7 +182,8 @@ func (s *stage) fail(ctx context.Context, w *work, f failure, ids []menu.DishID)
 	} else {
 		at := s.cfg.Clock().Add(s.delay(f)).UTC().Truncate(time.Microsecond)
 		events, err = menu.Postpone(w.session, menu.StageAttemptFailed{
-			Stage: s.stage, IDs: ids, Epoch: f.epoch, Attempt: f.attempt, Reason: f.reason, Error: f.text, RetryAt: at,
+			Stage: s.stage, IDs: ids, Epoch: f.epoch, Attempt: f.attempt,
+			Reason: f.reason, Error: f.text, Provider: s.provider.Name(), RetryAt: at,
 		})
 		w.wait(at)
 	}
