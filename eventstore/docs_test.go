@@ -114,9 +114,11 @@ func eventDocs(t *testing.T) []byte {
 		fmt.Fprintf(&b, "\n```json\n%s\n```\n", body.Bytes())
 	}
 	b.WriteString("\n## Their parts\n")
-	for i := 0; i < len(order); i++ { // grows on the way
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", order[i].Name(), docs.sentence(order[i].Name()))
-		docs.table(&b, order[i], &order, nested)
+	for len(order) > 0 { // it grows on the way
+		part := order[0]
+		order = order[1:]
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n", part.Name(), docs.sentence(part.Name()))
+		docs.table(&b, part, &order, nested)
 	}
 	return b.Bytes()
 }
@@ -124,8 +126,7 @@ func eventDocs(t *testing.T) []byte {
 // table lists the fields of a type and remembers the types of their parts.
 func (d docs) table(b *bytes.Buffer, typ reflect.Type, order *[]reflect.Type, seen map[reflect.Type]bool) {
 	b.WriteString("| field | type | meaning |\n|---|---|---|\n")
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", name, d.typeName(field.Type, order, seen), strings.ReplaceAll(d[typ.Name()+"."+field.Name], "|", `\|`))
 	}

@@ -240,8 +240,7 @@ func (d docs) describe(s *jsonschema.Schema, typ reflect.Type) {
 		return
 	}
 	s.Description = d.sentence(typ.Name())
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for field := range typ.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		property := s.Properties[name]
 		if property == nil {
