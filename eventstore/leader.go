@@ -35,23 +35,48 @@ type getAnswer struct {
 // get returns the leader's answer; its Message is nil if there is none.
 func (s *JetStream) get(ctx context.Context, request getRequest) (getAnswer, error) {
 	var answer getAnswer
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	body, err := json.Marshal(request)
-	if err != nil {
-		return answer, fmt.Errorf("encode a request to the leader: %w", err)
-	}
-	reply, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+streams.EventStream, body)
-	if err != nil {
-		return answer, fmt.Errorf("ask the leader: %w", err)
-	}
-	if err := json.Unmarshal(reply.Data, &answer); err != nil {
-		return answer, fmt.Errorf("read the leader's answer: %w", err)
+	if err := s.ask(ctx, "MSG.GET", request, &answer); err != nil {
+		return answer, err
 	}
 	if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
 		return answer, fmt.Errorf("the leader refused: %w", answer.Error)
 	}
 	return answer, nil
+}
+
+// deleteMessage overwrites and removes one message; one that is gone is none to remove.
+func (s *JetStream) deleteMessage(ctx context.Context, seq uint64) error {
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := s.ask(ctx, "MSG.DELETE", map[string]uint64{"seq": seq}, &answer); err != nil {
+		return err
+	}
+	if answer.Error != nil && answer.Error.ErrorCode != codeSequenceNotFound {
+		return fmt.Errorf("the leader refused: %w", answer.Error)
+	}
+	return nil
+}
+
+// codeSequenceNotFound is the leader's answer to the deletion of a message that is not there.
+const codeSequenceNotFound jetstream.ErrorCode = 10043
+
+// ask sends a request to the leader of the log's stream.
+func (s *JetStream) ask(ctx context.Context, operation string, request, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("encode a request to the leader: %w", err)
+	}
+	reply, err := s.js.Conn().RequestWithContext(ctx, "$JS.API.STREAM."+operation+"."+streams.EventStream, body)
+	if err != nil {
+		return fmt.Errorf("ask the leader: %w", err)
+	}
+	if err := json.Unmarshal(reply.Data, answer); err != nil {
+		return fmt.Errorf("read the leader's answer: %w", err)
+	}
+	return nil
 }
 
 // LastOf returns the sequence of a session's newest event, 0 for a session that nobody submitted. The leader answers.

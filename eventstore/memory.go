@@ -17,7 +17,7 @@ type Memory struct {
 	maxEventSize int
 
 	mu      sync.Mutex // guards the fields below
-	entries []Entry    // entry i has sequence i+1
+	entries []Entry    // entry i has sequence i+1, or none if it was erased
 	ids     map[string]uint64
 	grown   chan struct{} // closed and replaced when an entry is added
 }
@@ -67,6 +67,18 @@ func (m *Memory) append(ctx context.Context, key menu.Key, expected *uint64, eve
 	return receipt, nil
 }
 
+// Erase is [JetStream.Erase].
+func (m *Memory) Erase(ctx context.Context, key menu.Key, tombstone uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, e := range m.entries {
+		if e.Key == key && e.Seq != tombstone {
+			m.entries[i] = Entry{}
+		}
+	}
+	return ctx.Err()
+}
+
 // Inject puts a message into the log as somebody else may: nothing of it is checked.
 func (m *Memory) Inject(msg *nats.Msg) uint64 {
 	m.mu.Lock()
@@ -114,8 +126,13 @@ func (m *Memory) LoadPage(ctx context.Context, key menu.Key, after uint64, limit
 func (m *Memory) Read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	entries := m.entries[min(after, uint64(len(m.entries))):]
-	return slices.Clone(entries[:min(limit, len(entries))]), ctx.Err()
+	entries := present(m.entries[min(after, uint64(len(m.entries))):])
+	return entries[:min(limit, len(entries))], ctx.Err()
+}
+
+// present returns a copy of entries without those that were erased.
+func present(entries []Entry) []Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.Seq == 0 })
 }
 
 // LoadLane is [JetStream.LoadLane].
@@ -156,7 +173,7 @@ func (m *Memory) Follow(ctx context.Context, after uint64, fn func(context.Conte
 			m.mu.Unlock()
 			return ErrOtherLog
 		}
-		page, grown := m.entries[after:], m.grown
+		page, grown := present(m.entries[after:]), m.grown
 		m.mu.Unlock()
 		page = page[:min(len(page), MaxPage)]
 		if len(page) > 0 {

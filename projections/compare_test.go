@@ -84,7 +84,7 @@ func wantSession(s menu.Session) map[string]any {
 	}
 	return map[string]any{
 		"session_id": s.Key.Session, "tenant": s.Key.Tenant, "title": s.Title, "status": s.Status, "items": s.ItemCount,
-		"completed": s.Completed, "failed": s.Failed, "stages": stages, "created_at": eventstore.FormatTime(s.CreatedAt),
+		"completed": s.Completed, "failed": s.Failed, "stages": stages, "created_at": orNil(!s.CreatedAt.IsZero(), eventstore.FormatTime(s.CreatedAt)),
 		"completed_at": orNil(!s.CompletedAt.IsZero(), eventstore.FormatTime(s.CompletedAt)), "last_seq": s.LastSeq,
 	}
 }

@@ -32,6 +32,7 @@ type foldedSession struct {
 	dishes  map[menu.DishID]uint64 // LastSeq of the dishes' rows
 	changed bool                   // by this page
 	erased  bool                   // by this page
+	through uint64                 // of an erased session: its last event in this page, 0 if there is none
 }
 
 // dish is a dish to write.
@@ -49,7 +50,7 @@ func loadPage(ctx context.Context, conn *pgx.Conn, sql statements, entries []eve
 	var tenants, sessions []string
 	ids := map[dishKey]struct{}{}
 	for _, e := range entries {
-		if e.Err != nil && !guards(e) {
+		if e.Key == (menu.Key{}) {
 			continue
 		}
 		if _, seen := p.sessions[e.Key]; !seen {
@@ -140,17 +141,20 @@ func dishesOf(event menu.Event) func(yield func(menu.DishID) bool) {
 // fold carries the page's events into the sessions.
 func (p *page) fold(ctx context.Context) {
 	for _, e := range p.entries {
+		s := p.sessions[e.Key]
+		if s != nil && s.Status == menu.SessionErased {
+			s.through = e.Seq // a late event, whatever it says
+			continue
+		}
 		if e.Err != nil {
 			p.log.LogAttrs(ctx, slog.LevelWarn, "event passed over", slog.Uint64("seq", e.Seq), slog.Any("error", e.Err))
 			if guards(e) {
-				s := p.sessions[e.Key]
 				s.MenuSeq, s.changed = e.Seq, true
 			}
 			continue
 		}
-		s := p.sessions[e.Key]
 		r := e.Recorded
-		if submitted, ok := r.Event.(menu.Submitted); ok && s.Status != menu.SessionErased {
+		if submitted, ok := r.Event.(menu.Submitted); ok {
 			r.Event = p.own(ctx, e, submitted)
 		}
 		before := s.LastSeq
@@ -163,6 +167,7 @@ func (p *page) fold(ctx context.Context) {
 			s.correlation = e.Correlation
 		}
 		if s.Status == menu.SessionErased {
+			s.through, s.correlation = e.Seq, e.Correlation // as a fold of the tombstone alone says
 			p.erase(s)
 		}
 	}

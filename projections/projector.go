@@ -21,6 +21,8 @@ type Log interface {
 	Follow(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error
 	// AppendMenu records a session's menu events if the lane is still at expected.
 	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
+	// Erase removes every event of a session but its tombstone, so that nothing of them can be read any more.
+	Erase(ctx context.Context, key menu.Key, tombstone uint64) error
 }
 
 // ProjectorConfig holds the settings of a projector. Both are required.
@@ -66,7 +68,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = minPause, maxPause
 	for {
-		t := term{projector: p, again: make(chan struct{}, 1)}
+		t := term{projector: p, again: make(chan struct{}, 1), erased: make(chan struct{}, 1)}
 		err := t.lead(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -123,6 +125,28 @@ func tryLock(ctx context.Context, conn *pgx.Conn, lock int) (locked bool, err er
 		return false, fmt.Errorf("ask for a lock: %w", err)
 	}
 	return locked, nil
+}
+
+// lockPatience is how long an operation asks for a lock: that of a process which has just ended is given back by Postgres
+// a moment later.
+const lockPatience = 2 * time.Second
+
+// takeLock is tryLock for an operation that needs the lock: it returns [ErrBusy] if somebody else keeps it.
+func takeLock(ctx context.Context, conn *pgx.Conn, lock int) error {
+	for late := time.Now().Add(lockPatience); ; {
+		locked, err := tryLock(ctx, conn, lock)
+		switch {
+		case err != nil || locked:
+			return err
+		case time.Now().After(late):
+			return ErrBusy
+		}
+		select {
+		case <-time.After(standbyInterval):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // waitForLead returns when conn holds the lock of the lead.

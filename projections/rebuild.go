@@ -80,11 +80,8 @@ func (o *Operations) begin(ctx context.Context, prepare func(pgx.Tx, checkpoint)
 			err = errors.Join(err, disconnect(ctx, conn))
 		}
 	}()
-	switch locked, err := tryLock(ctx, conn, lockRebuild); {
-	case err != nil:
+	if err := takeLock(ctx, conn, lockRebuild); err != nil {
 		return w, nil, err
-	case !locked:
-		return w, nil, ErrBusy
 	}
 	identity, err := o.cfg.Identity(ctx)
 	if err != nil {

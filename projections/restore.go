@@ -54,11 +54,8 @@ func Restore(ctx context.Context, pool *pgxpool.Pool, log Importer, cfg Projecto
 	}
 	defer func() { err = errors.Join(err, disconnect(ctx, conn)) }()
 	for _, lock := range []int{lockRebuild, lockLead} {
-		switch locked, err := tryLock(ctx, conn, lock); {
-		case err != nil:
-			return fail(err)
-		case !locked:
-			return fail(fmt.Errorf("stop every kondate serve first: %w", ErrBusy))
+		if err := takeLock(ctx, conn, lock); err != nil {
+			return fail(fmt.Errorf("stop every kondate serve first: %w", err))
 		}
 	}
 	live, err := liveCheckpoint(ctx, conn)

@@ -81,7 +81,7 @@ type SessionRow struct {
 	Completed   int                       `json:"completed"` // dishes with eight results
 	Failed      int                       `json:"failed"`    // dishes that ended with a parked stage
 	Stages      map[menu.Stage]menu.Tally `json:"stages"`    // all eight
-	CreatedAt   Time                      `json:"created_at"`
+	CreatedAt   *Time                     `json:"created_at"` // null: erased, or not submitted yet
 	CompletedAt *Time                     `json:"completed_at"`
 	LastSeq     uint64                    `json:"last_seq"` // the session's last event
 
@@ -93,10 +93,13 @@ func newSessionRow(s menu.Session) SessionRow {
 	r := SessionRow{
 		SessionID: s.Key.Session, Tenant: s.Key.Tenant, Title: s.Title, Status: s.Status,
 		Items: s.ItemCount, Completed: s.Completed, Failed: s.Failed, Stages: make(map[menu.Stage]menu.Tally, menu.StageCount),
-		CreatedAt: Time{s.CreatedAt}, LastSeq: s.LastSeq, Closed: s.Closed(), LastTime: s.UpdatedAt,
+		LastSeq: s.LastSeq, Closed: s.Closed(), LastTime: s.UpdatedAt,
 	}
 	for _, stage := range menu.Stages() {
 		r.Stages[stage] = s.Stages[stage]
+	}
+	if !s.CreatedAt.IsZero() {
+		r.CreatedAt = &Time{s.CreatedAt}
 	}
 	if !s.CompletedAt.IsZero() {
 		r.CompletedAt = &Time{s.CompletedAt}

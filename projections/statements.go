@@ -55,6 +55,15 @@ on conflict (tenant, session_id) do update set title = excluded.title, source_la
 	sqlErase = `delete from {v}.menus m using unnest($1::text[], $2::text[]) k (tenant, session_id)
 where m.tenant = k.tenant and m.session_id = k.session_id`
 
+	sqlEraseHistory = `select public.erase_history($1, $2, $3)`
+
+	sqlEraseIDs = `delete from public.menu_ids m using unnest($1::text[], $2::text[]) k (tenant, session_id)
+where m.tenant = k.tenant and m.session_id = k.session_id`
+
+	sqlErasures = `insert into public.erasures as e (tenant, session_id, seq, through)
+select tenant, session_id, seq, through from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) u (tenant, session_id, seq, through)
+on conflict (tenant, session_id) do update set through = greatest(e.through, excluded.through)`
+
 	// dishParameters are the columns that an insert and an update of dishes share, in the order of dishColumns.
 	dishParameters = `$1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::bigint[],
   $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]`

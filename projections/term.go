@@ -22,6 +22,7 @@ type term struct {
 	projector *Projector
 	appends   errgroup.Group // of menu.completed, beside the pages that follow
 	again     chan struct{}  // holds a token if one of them failed
+	erased    chan struct{}  // holds a token if the log has something to lose
 	checked   bool           // the stream that Follow reads is the checkpoint's
 	progress  bool           // a page was written
 }
@@ -43,6 +44,7 @@ func (t *term) lead(ctx context.Context) (err error) {
 	t.appends.SetLimit(maxAppends)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.sweep(ctx) })
+	g.Go(func() error { return t.purge(ctx) })
 	g.Go(func() error {
 		err := p.log.Follow(ctx, t.at.seq, t.project)
 		if errors.Is(err, eventstore.ErrOtherLog) {
@@ -69,5 +71,6 @@ func (t *term) project(ctx context.Context, entries []eventstore.Entry) error {
 	return t.store(ctx, entries, func(p *page) {
 		t.progress = true
 		t.completeBeside(ctx, p.due())
+		t.purgeSoon(p)
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"kondate/domain/menu"
 	"kondate/eventstore"
 )
 
@@ -85,6 +86,10 @@ func (o *Operations) Verify(ctx context.Context, progress func(Progress)) (repor
 		}
 		report.Seq = live.seq
 		c := comparison{live: tx, check: b.conn, liveVersion: live.version, checkVersion: b.at.version, report: &report}
+		// Sessions that were erased after the snapshot: it shows their rows, and the log has lost their events.
+		if c.erasedTenants, c.erasedSessions, err = erasedAfter(ctx, b.conn, live.seq); err != nil {
+			return err
+		}
 		if report.Sessions, err = c.table(ctx, "sessions", "session_id"); err != nil {
 			return err
 		}
@@ -105,6 +110,16 @@ type comparison struct {
 	check                     *pgx.Conn
 	liveVersion, checkVersion int
 	report                    *Report
+
+	erasedTenants, erasedSessions []string // not compared
+}
+
+func erasedAfter(ctx context.Context, conn *pgx.Conn, seq uint64) (tenants, sessions []string, err error) {
+	const sql = `select coalesce(array_agg(tenant), '{}'), coalesce(array_agg(session_id), '{}') from public.erasures where seq > $1`
+	if err := conn.QueryRow(ctx, sql, toBigint(seq)).Scan(&tenants, &sessions); err != nil {
+		return nil, nil, fmt.Errorf("read the erased sessions: %w", err)
+	}
+	return tenants, sessions, nil
 }
 
 // hashedRow is a row by its key and hash.
@@ -116,8 +131,10 @@ func (c comparison) table(ctx context.Context, table, id string) (compared int64
 		Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	}, version int,
 	) (rows, error) {
-		sql := fmt.Sprintf(`select tenant, %[3]s, md5(t::text) from v%[1]d.%[2]s t order by tenant collate "C", %[3]s collate "C"`, version, table, id)
-		r, err := q.Query(ctx, sql)
+		sql := fmt.Sprintf(`select tenant, %[3]s, md5(t::text) from v%[1]d.%[2]s t
+where not exists (select from unnest($1::text[], $2::text[]) e (tenant, session_id) where e.tenant = t.tenant and e.session_id = t.session_id)
+order by tenant collate "C", %[3]s collate "C"`, version, table, id)
+		r, err := q.Query(ctx, sql, c.erasedTenants, c.erasedSessions)
 		return rows{r}, err
 	}
 	live, err := read(c.live, c.liveVersion)
@@ -234,7 +251,7 @@ func (o *Operations) compareHistory(ctx context.Context, report *Report) error {
 			through = held[len(held)-1].Seq
 			entries = before(entries, through)
 		}
-		if err := comparePage(entries, held, report); err != nil {
+		if err := o.comparePage(ctx, entries, held, report); err != nil {
 			return err
 		}
 		at = through
@@ -242,18 +259,18 @@ func (o *Operations) compareHistory(ctx context.Context, report *Report) error {
 	return nil
 }
 
-func comparePage(entries []eventstore.Entry, held []HistoryRow, report *Report) error {
+func (o *Operations) comparePage(ctx context.Context, entries []eventstore.Entry, held []HistoryRow, report *Report) error {
 	copies := make(map[uint64]HistoryRow, len(held))
 	for _, r := range held {
 		copies[r.Seq] = r
 	}
+	var alone []eventstore.Entry // in the log, and not in history
 	for _, e := range entries {
 		report.Events++
 		r, found := copies[e.Seq]
 		delete(copies, e.Seq)
-		where := fmt.Sprintf("event %d of session %s", e.Seq, e.Key)
 		if !found {
-			report.add(Difference{Kind: "event missing in history", Where: where})
+			alone = append(alone, e)
 			continue
 		}
 		columns, err := r.differs(e)
@@ -261,11 +278,56 @@ func comparePage(entries []eventstore.Entry, held []HistoryRow, report *Report) 
 			return err
 		}
 		if len(columns) > 0 {
-			report.add(Difference{Kind: "event differs in history", Where: where, Columns: columns})
+			report.add(Difference{Kind: "event differs in history", Where: eventOf(e.Seq, e.Key), Columns: columns})
 		}
 	}
+	// An erased session's events leave history first, and then the log.
+	if err := o.excuse(ctx, "erasures", alone, func(e eventstore.Entry) {
+		report.add(Difference{Kind: "event missing in history", Where: eventOf(e.Seq, e.Key)})
+	}); err != nil {
+		return err
+	}
+	var left []eventstore.Entry // in history, and not in the log
 	for _, seq := range slices.Sorted(maps.Keys(copies)) {
-		report.add(Difference{Kind: "event missing in the log", Where: fmt.Sprintf("event %d of session %s", seq, copies[seq].Key)})
+		left = append(left, copies[seq].entry())
+	}
+	before := report.Different
+	err := o.excuse(ctx, "archived_sessions", left, func(e eventstore.Entry) {
+		report.add(Difference{Kind: "event missing in the log", Where: eventOf(e.Seq, e.Key)})
+	})
+	report.Archived += int64(len(left)) - (report.Different - before)
+	return err
+}
+
+func eventOf(seq uint64, key menu.Key) string { return fmt.Sprintf("event %d of session %s", seq, key) }
+
+// excuse calls fn for those entries whose session is not in a table of sessions.
+func (o *Operations) excuse(ctx context.Context, table string, entries []eventstore.Entry, fn func(eventstore.Entry)) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var tenants, sessions []string
+	for _, e := range entries {
+		tenants, sessions = append(tenants, string(e.Key.Tenant)), append(sessions, string(e.Key.Session))
+	}
+	sql := fmt.Sprintf(`select tenant, session_id from unnest($1::text[], $2::text[]) k (tenant, session_id) join public.%s t using (tenant, session_id)`, table)
+	rows, err := o.pool.Query(ctx, sql, tenants, sessions)
+	if err != nil {
+		return fmt.Errorf("look for sessions in %s: %w", table, err)
+	}
+	excused := map[menu.Key]bool{}
+	var key menu.Key
+	_, err = pgx.ForEachRow(rows, []any{&key.Tenant, &key.Session}, func() error {
+		excused[key] = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("look for sessions in %s: %w", table, err)
+	}
+	for _, e := range entries {
+		if !excused[e.Key] {
+			fn(e)
+		}
 	}
 	return nil
 }

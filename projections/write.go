@@ -29,9 +29,11 @@ func (p *page) write(ctx context.Context, w *writer) error {
 			// One partition ahead of need.
 			batch.Queue(sqlPartition, toBigint(p.entries[0].Seq/historyPartition), toBigint(last/historyPartition)+1)
 		}
-		if err := queueHistory(batch, p.entries); err != nil {
+		kept := slices.DeleteFunc(slices.Clone(p.entries), func(e eventstore.Entry) bool { return p.removed(e.Key, e.Seq) })
+		if err := queueHistory(batch, kept); err != nil {
 			return err
 		}
+		p.queueErasures(batch)
 	}
 	if err := p.queueSessions(batch, w.sql); err != nil {
 		return err

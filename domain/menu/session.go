@@ -97,7 +97,8 @@ func Evolve(s Session, r Recorded) Session {
 			s.Status = SessionExpired
 		}
 	case Erased:
-		s = Session{Key: r.Key, Status: SessionErased, MenuSeq: r.Seq, LastSeq: r.Seq, CreatedAt: s.CreatedAt, UpdatedAt: r.Time}
+		// Nothing of the events before: they are removed, and a fold of the tombstone alone has to say the same.
+		s = Session{Key: r.Key, Status: SessionErased, MenuSeq: r.Seq, LastSeq: r.Seq, UpdatedAt: r.Time}
 	case StageCompleted:
 		for _, res := range e.Results {
 			s = s.change(res.ID, r, func(d *Dish) { d.Stages[e.Stage].complete(res, r.Seq) })

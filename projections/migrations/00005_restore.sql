@@ -17,5 +17,7 @@ begin
   made := public.create_version('building', p_identity);
   perform public.switch_version(made);
   perform public.drop_version(version) from public.versions where version <> made;
+  delete from public.erasures;          -- the tombstones are folded again
+  delete from public.archived_sessions; -- the new log holds their events
 end $$;
 -- +goose StatementEnd
