@@ -33,6 +33,7 @@ func (a *API) Routes(router fiber.Router) {
 
 	router.Post("/v1/sessions", a.submit)
 	router.Get("/v1/sessions/:id", a.session)
+	router.Delete("/v1/sessions/:id", a.erase)
 	router.Get("/v1/sessions/:id/menus", a.menus)
 	router.Get("/v1/menus/:id", a.menu)
 	router.Post("/v1/menus/:id/stages/:stage/retry", a.retry)

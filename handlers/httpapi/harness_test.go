@@ -236,11 +236,15 @@ type brokenLog struct {
 
 	appendErr error
 	loadErr   error
+	first     func() // called before an append to the lane menu
 }
 
 func (l *brokenLog) AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error) {
 	if l.appendErr != nil {
 		return eventstore.Receipt{}, l.appendErr
+	}
+	if l.first != nil {
+		l.first()
 	}
 	return l.Memory.AppendMenu(ctx, key, expected, events...)
 }

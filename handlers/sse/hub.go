@@ -186,6 +186,9 @@ func (h *Hub) add(_ context.Context, page []eventstore.Entry) error {
 
 func (h *Hub) keep(f *frame) {
 	w := h.window(f.key)
+	if n := len(w.frames); n > 0 && w.frames[n-1].isErased() {
+		return // nothing is said after the tombstone, and what comes late is on its way out
+	}
 	if f.isErased() {
 		for len(w.frames) > 0 {
 			h.drop(w.frames[0])
