@@ -10,7 +10,6 @@ import (
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/projections"
-	"kondate/streams"
 )
 
 // frameOverhead is what a frame takes in memory besides its body, about: what counts against a window's bytes.
@@ -47,14 +46,11 @@ func newFrame(e eventstore.Entry) *frame {
 // newFrameOfRow does the same for a row of the history: whether an event comes from the window or from there makes no
 // difference.
 func newFrameOfRow(r projections.HistoryRow) *frame {
-	if r.Err != "" {
-		header, err := r.Header()
-		if err != nil {
-			return nil // nor is a message without headers
-		}
-		return newFrame(eventstore.Decode(streams.EventSubject(r.Key, r.Type), r.Seq, r.Time, header, r.Data))
+	e, ok := r.Envelope()
+	if !ok {
+		return nil
 	}
-	return &frame{key: r.Key, seq: r.Seq, id: r.ID, typ: r.Type, version: r.Version, at: r.Time, data: r.Data, size: len(r.Data) + frameOverhead}
+	return &frame{key: e.Key, seq: e.Seq, id: e.ID, typ: e.Type, version: e.Version, at: e.Time, data: e.Data, size: len(e.Data) + frameOverhead}
 }
 
 // bytes returns the frame as it goes over the wire. incarnation is the same at every call.
