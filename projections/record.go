@@ -3,6 +3,7 @@ package projections
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -116,6 +117,6 @@ func orNull(t time.Time) *time.Time {
 	return &t
 }
 
-// Sequences of a stream stay far below 2^63.
-func toBigint(seq uint64) int64   { return int64(seq) }  //nolint:gosec // see above
-func fromBigint(seq int64) uint64 { return uint64(seq) } //nolint:gosec // see above
+// Sequences of a stream stay far below 2^63; one that a client makes up may not.
+func toBigint(seq uint64) int64   { return int64(min(seq, math.MaxInt64)) } //nolint:gosec // see above
+func fromBigint(seq int64) uint64 { return uint64(seq) }                    //nolint:gosec // see above

@@ -78,9 +78,9 @@ type SessionRow struct {
 	Title       string                    `json:"title"`
 	Status      menu.SessionStatus        `json:"status"`
 	Items       int                       `json:"items"`
-	Completed   int                       `json:"completed"` // dishes with eight results
-	Failed      int                       `json:"failed"`    // dishes that ended with a parked stage
-	Stages      map[menu.Stage]menu.Tally `json:"stages"`    // all eight
+	Completed   int                       `json:"completed"`  // dishes with eight results
+	Failed      int                       `json:"failed"`     // dishes that ended with a parked stage
+	Stages      map[menu.Stage]menu.Tally `json:"stages"`     // all eight
 	CreatedAt   *Time                     `json:"created_at"` // null: erased, or not submitted yet
 	CompletedAt *Time                     `json:"completed_at"`
 	LastSeq     uint64                    `json:"last_seq"` // the session's last event

@@ -240,7 +240,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Log: store, Rows: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
+		Log: store, Rows: queries, History: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
 		Checks: []httpapi.Check{
 			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},
@@ -263,7 +263,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("listen on http.addr %s: %w", a.cfg.HTTP.Addr, err)
 	}
-	return []part{{"streams", hub.Run}, {"http", func(ctx context.Context) error { return serveHTTP(ctx, web, hub, listener) }}}, "http://" + listener.Addr().String(), nil
+	return []part{{"streams", hub.Run}, {"http", func(ctx context.Context) error { return serveHTTP(ctx, web, api, hub, listener) }}}, "http://" + listener.Addr().String(), nil
 }
 
 const (
@@ -273,8 +273,8 @@ const (
 	httpStop = 3 * time.Second
 )
 
-// serveHTTP serves until ctx ends, then ends the streams and lets the requests under way finish.
-func serveHTTP(ctx context.Context, web *fiber.App, hub *sse.Hub, listener net.Listener) error {
+// serveHTTP serves until ctx ends, then ends the streams and exports and lets the requests under way finish.
+func serveHTTP(ctx context.Context, web *fiber.App, api *httpapi.API, hub *sse.Hub, listener net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- web.Listener(httpapi.Linger(listener)) }()
 	select {
@@ -284,6 +284,7 @@ func serveHTTP(ctx context.Context, web *fiber.App, hub *sse.Hub, listener net.L
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStop)
 	defer cancel()
+	api.Close()
 	if err := hub.Close(stopCtx); err != nil {
 		return fmt.Errorf("end the streams: %w", err)
 	}

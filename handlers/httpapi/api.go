@@ -2,8 +2,10 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
@@ -13,15 +15,26 @@ import (
 )
 
 // API answers the HTTP requests that are neither a live stream nor the web page. It is safe for concurrent use.
-type API struct{ cfg Config }
+type API struct {
+	cfg Config
+
+	closing     chan struct{} // closed when exports have to end
+	closingOnce sync.Once
+}
 
 // New returns the API over its parts, or what is wrong with the settings.
 func New(cfg Config) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg.withDefaults()}, nil
+	return &API{cfg: cfg.withDefaults(), closing: make(chan struct{})}, nil
 }
+
+// Close ends the exports that are under way: each is cut, so that its client knows it has not seen everything.
+func (a *API) Close() { a.closingOnce.Do(func() { close(a.closing) }) }
+
+// errStopping ends an export when the server stops.
+var errStopping = errors.New("the server stops")
 
 // Routes adds the API's routes. Register it before other routes: its first step turns a panic of any later handler
 // into a 500. The app's ErrorHandler has to be [ErrorHandler] and its BodyLimit [MaxBodyBytes].
@@ -36,6 +49,7 @@ func (a *API) Routes(router fiber.Router) {
 	router.Delete("/v1/sessions/:id", a.erase)
 	router.Get("/v1/sessions/:id/menus", a.menus)
 	router.Get("/v1/menus/:id", a.menu)
+	router.Get("/v1/events", a.events)
 	router.Post("/v1/menus/:id/stages/:stage/retry", a.retry)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -51,6 +52,16 @@ type Rows interface {
 	WaitFor(ctx context.Context, seq uint64) error
 }
 
+// History is what the API needs of the past. A session or dish that did not exist then is [projections.ErrNotFound].
+type History interface {
+	// Events returns the events that a filter wants, in the order of the log.
+	Events(ctx context.Context, filter projections.EventFilter) iter.Seq2[eventstore.Envelope, error]
+	// SessionAt, MenusAt and MenuAt show rows as the log had them at a sequence.
+	SessionAt(ctx context.Context, key menu.Key, seq uint64) (projections.SessionRow, error)
+	MenusAt(ctx context.Context, key menu.Key, seq uint64) ([]projections.MenuRow, error)
+	MenuAt(ctx context.Context, tenant menu.Tenant, id menu.DishID, seq uint64) (projections.MenuRow, error)
+}
+
 // Reservations keeps dish ids unique within a tenant. Ids that another session holds are a [*projections.TakenError].
 type Reservations interface {
 	Reserve(ctx context.Context, key menu.Key, ids []menu.DishID) error
@@ -66,6 +77,7 @@ type Check struct {
 type Config struct {
 	Log            Log
 	Rows           Rows
+	History        History
 	Reservations   Reservations
 	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
 	Checks         []Check                      // of /readyz; may be empty
@@ -86,6 +98,7 @@ func (c Config) Validate() error {
 	}
 	require(c.Log != nil, "Log")
 	require(c.Rows != nil, "Rows")
+	require(c.History != nil, "History")
 	require(c.Reservations != nil, "Reservations")
 	require(c.Tenant != nil, "Tenant")
 	require(c.Now != nil, "Now")

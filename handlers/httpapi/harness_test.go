@@ -37,8 +37,10 @@ func TestMain(m *testing.M) {
 type harness struct {
 	log      *brokenLog
 	rows     *foldedRows
+	history  *brokenHistory
 	reserved *reservations
 	logged   *lockedBuffer
+	api      *httpapi.API
 	app      *fiber.App
 }
 
@@ -46,12 +48,12 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	tb.Helper()
 	memory := eventstore.NewMemory(1 << 20)
 	h := &harness{
-		log: &brokenLog{Memory: memory}, rows: &foldedRows{log: memory},
+		log: &brokenLog{Memory: memory}, rows: &foldedRows{log: memory}, history: &brokenHistory{},
 		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &lockedBuffer{},
 	}
 	logger := slog.New(slog.NewTextHandler(h.logged, nil))
 	cfg := httpapi.Config{
-		Log: h.log, Rows: h.rows, Reservations: h.reserved,
+		Log: h.log, Rows: h.rows, History: h.history, Reservations: h.reserved,
 		Tenant:    func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
 		BatchSize: 100, Now: time.Now, Logger: logger,
 	}
@@ -62,6 +64,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	h.api = api
 	h.app = fiber.New(fiber.Config{
 		ErrorHandler: httpapi.ErrorHandler(logger), BodyLimit: httpapi.MaxBodyBytes,
 		DisableStartupMessage: true, CaseSensitive: true,

@@ -33,7 +33,8 @@ func newProjected(t *testing.T) *harness {
 	var log *brokenLog
 	h := newHarness(t, func(c *httpapi.Config) {
 		log, _ = c.Log.(*brokenLog)
-		c.Rows, c.Reservations = projections.NewQueries(pool), projections.NewReservations(pool, log)
+		queries := projections.NewQueries(pool)
+		c.Rows, c.History, c.Reservations = queries, queries, projections.NewReservations(pool, log)
 		c.RequestTimeout, c.WaitTimeout = 45*time.Second, 40*time.Second // ten thousand rows on a busy machine
 	})
 	projector := projections.NewProjector(pool, log, projections.ProjectorConfig{

@@ -30,6 +30,9 @@ func (a *API) session(c *fiber.Ctx) error {
 	err = a.read(c, &key, func(ctx context.Context) (err error) {
 		row, err = a.cfg.Rows.Session(ctx, key)
 		return err
+	}, func(ctx context.Context, seq uint64) (err error) {
+		row, err = a.cfg.History.SessionAt(ctx, key, seq)
+		return err
 	})
 	if err != nil {
 		return err
@@ -46,6 +49,10 @@ func (a *API) menus(c *fiber.Ctx) error {
 	var answer rows
 	err = a.read(c, &key, func(ctx context.Context) (err error) {
 		answer.Menus, answer.Seq, err = a.cfg.Rows.Menus(ctx, key)
+		return err
+	}, func(ctx context.Context, seq uint64) (err error) {
+		answer.Menus, err = a.cfg.History.MenusAt(ctx, key, seq)
+		answer.Seq = seq
 		return err
 	})
 	if err != nil {
@@ -72,6 +79,9 @@ func (a *API) menu(c *fiber.Ctx) error {
 	err = a.read(c, nil, func(ctx context.Context) (err error) {
 		row, err = a.cfg.Rows.Menu(ctx, tenant, id)
 		return err
+	}, func(ctx context.Context, seq uint64) (err error) {
+		row, err = a.cfg.History.MenuAt(ctx, tenant, id, seq)
+		return err
 	})
 	if err != nil {
 		return err
@@ -79,21 +89,27 @@ func (a *API) menu(c *fiber.Ctx) error {
 	return fresh(c, row.LastSeq, row)
 }
 
-// read runs a query of the rows, after they have reached min_seq if the request has one. A session that has no row yet
-// though the log knows it was submitted a moment ago: its reader waits for the projection instead of being told 404.
-func (a *API) read(c *fiber.Ctx, key *menu.Key, query func(context.Context) error) error {
+// read runs a query of the rows, after they have reached min_seq if the request has one; or, if it has as_of_seq, a query
+// of the rows as they were at that sequence. A session that has no row yet though the log knows it was submitted a moment
+// ago: its reader waits for the projection instead of being told 404.
+func (a *API) read(c *fiber.Ctx, key *menu.Key, now func(context.Context) error, then func(context.Context, uint64) error) error {
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	if raw := c.Query("min_seq"); raw != "" {
-		seq, err := strconv.ParseUint(raw, 10, 64)
-		if err != nil {
-			return badParameter("min_seq", "is not a sequence number")
-		}
-		if err := a.waitFor(ctx, seq); err != nil {
-			return err
-		}
+	minSeq, err := sequence(c, "min_seq")
+	if err != nil {
+		return err
 	}
-	err := query(ctx)
+	asOf, err := sequence(c, "as_of_seq")
+	if err != nil {
+		return err
+	}
+	if err := a.waitFor(ctx, max(minSeq, asOf)); err != nil {
+		return err
+	}
+	if c.Query("as_of_seq") != "" {
+		return found(then(ctx, asOf))
+	}
+	err = now(ctx)
 	if errors.Is(err, projections.ErrNotFound) && key != nil {
 		seq, lastErr := a.cfg.Log.LastOf(ctx, *key)
 		if lastErr != nil {
@@ -105,8 +121,13 @@ func (a *API) read(c *fiber.Ctx, key *menu.Key, query func(context.Context) erro
 		if err := a.waitFor(ctx, seq); err != nil {
 			return err
 		}
-		err = query(ctx)
+		err = now(ctx)
 	}
+	return found(err)
+}
+
+// found turns the error of a query into an answer.
+func found(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -116,8 +137,24 @@ func (a *API) read(c *fiber.Ctx, key *menu.Key, query func(context.Context) erro
 	return unavailable("the database of rows", err)
 }
 
+// sequence reads a parameter that is a sequence, 0 if it is not given.
+func sequence(c *fiber.Ctx, name string) (uint64, error) {
+	raw := c.Query(name)
+	if raw == "" {
+		return 0, nil
+	}
+	seq, err := strconv.ParseUint(raw, 10, 64)
+	if err != nil {
+		return 0, badParameter(name, "is not a sequence number")
+	}
+	return seq, nil
+}
+
 // waitFor returns when the rows reflect seq.
 func (a *API) waitFor(ctx context.Context, seq uint64) error {
+	if seq == 0 {
+		return nil
+	}
 	wait, cancel := context.WithTimeout(ctx, a.cfg.WaitTimeout)
 	defer cancel()
 	err := a.cfg.Rows.WaitFor(wait, seq)

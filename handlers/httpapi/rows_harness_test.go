@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"iter"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/handlers/httpapi"
 	"kondate/projections"
 )
 
@@ -100,4 +102,25 @@ func (r *foldedRows) WaitFor(ctx context.Context, seq uint64) error {
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// brokenHistory holds nothing, or fails: at once, or in the middle.
+type brokenHistory struct {
+	httpapi.History
+
+	err   error
+	after int // events that come before err
+}
+
+func (h *brokenHistory) Events(ctx context.Context, _ projections.EventFilter) iter.Seq2[eventstore.Envelope, error] {
+	return func(yield func(eventstore.Envelope, error) bool) {
+		for i := range h.after {
+			if ctx.Err() != nil || !yield(eventstore.Envelope{Seq: uint64(i + 1), Type: "allergen.completed", Version: 1, Data: []byte("{}")}, nil) {
+				return
+			}
+		}
+		if h.err != nil {
+			yield(eventstore.Envelope{}, h.err)
+		}
+	}
 }
