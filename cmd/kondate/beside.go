@@ -34,37 +34,63 @@ func (a *app) natsSocket(ctx context.Context) (part, error) {
 }
 
 // openBeside opens the log and the rows for a command: those of the serve that runs on the data dir, else the embedded
-// ones, which then run for as long as the command does; or what the settings name. The caller calls close.
+// ones, which then run for as long as the command does; or what the settings name. The caller calls stop.
 func openBeside(ctx context.Context, storage Storage, log *slog.Logger) (a *app, err error) {
-	a = &app{cfg: Config{Storage: storage}, log: log}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, a.stop(ctx))
-		}
-	}()
-	found, err := readConnection(storage.DataDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return a, err
+	a, found, err := lookBeside(storage, log)
+	if err != nil {
+		return nil, err
 	}
-	running := err == nil && found.alive()
-	if running && storage.NATS.URL == "" {
+	if found.NATSSocket+found.NATSURL != "" && storage.NATS.URL == "" {
 		a.dial = found.dial
-		if a.js, err = a.connect("command"); err != nil {
-			return a, err
-		}
+		a.js, err = a.connect("command")
 	} else {
-		if _, err := os.Stat(storage.DataDir); err != nil && storage.NATS.URL == "" {
-			return a, fmt.Errorf("there is no data of kondate to work on, name its folder with --data-dir: %w", err)
-		}
-		if err := a.openBroker(ctx); err != nil {
-			return a, err
+		err = a.openBroker(ctx)
+	}
+	if err == nil {
+		err = a.openDatabaseOf(ctx, found)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.stop(ctx))
+	}
+	return a, nil
+}
+
+// openDatabaseBeside is openBeside for a command that needs only the rows.
+func openDatabaseBeside(ctx context.Context, storage Storage, log *slog.Logger) (*app, error) {
+	a, found, err := lookBeside(storage, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openDatabaseOf(ctx, found); err != nil {
+		return nil, errors.Join(err, a.stop(ctx))
+	}
+	return a, nil
+}
+
+// lookBeside finds the serve that runs on a data dir; found is zero if there is none.
+func lookBeside(storage Storage, log *slog.Logger) (a *app, found connection, err error) {
+	a = &app{cfg: Config{Storage: storage}, log: log}
+	found, err = readConnection(storage.DataDir)
+	switch {
+	case err == nil && !found.alive():
+		found = connection{}
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, found, err
+	}
+	if found == (connection{}) && storage.NATS.URL == "" && storage.Database.URL == "" {
+		if _, err := os.Stat(storage.DataDir); err != nil {
+			return nil, found, fmt.Errorf("there is no data of kondate to work on, name its folder with --data-dir: %w", err)
 		}
 	}
-	if running && storage.Database.URL == "" {
-		a.databaseURL = found.DatabaseURL
-		return a, a.openPool(ctx)
+	return a, found, nil
+}
+
+func (a *app) openDatabaseOf(ctx context.Context, found connection) error {
+	if a.cfg.Database.URL != "" || found.DatabaseURL == "" {
+		return a.openDatabase(ctx)
 	}
-	return a, a.openDatabase(ctx)
+	a.databaseURL = found.DatabaseURL
+	return a.openPool(ctx)
 }
 
 // stop closes what was opened within the time that an orderly stop has.

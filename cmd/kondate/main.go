@@ -47,6 +47,7 @@ type commandLine struct {
 	Submit submitCommand `cmd:"" help:"Submit a menu to a running server."`
 	Watch  watchCommand  `cmd:"" help:"Follow a session's events, from its first one, until it ends."`
 
+	Events      eventsCommand      `cmd:"" help:"Replay the history of events, or follow it: as lines of JSON, CSV or Parquet."`
 	Projections projectionsCommand `cmd:"" help:"Look at the read models, rebuild them, verify them."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`
 }
@@ -83,11 +84,20 @@ func run(ctx context.Context, env environment) int {
 	if err != nil {
 		return fail(env, exitUsage, fmt.Errorf("%w\n(kondate --help shows the commands, kondate COMMAND --help its settings)", err))
 	}
-	if err := command.Run(); err != nil && !errors.Is(err, context.Canceled) {
-		return fail(env, exitFailed, err)
+	err = command.Run()
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return exitOK
+	case errors.Is(err, errUsage):
+		return fail(env, exitUsage, err)
 	}
-	return exitOK
+	return fail(env, exitFailed, err)
 }
+
+// errUsage marks an error of the command line that a command finds.
+var errUsage = errors.New("see --help")
+
+func usage(err error) error { return fmt.Errorf("%w (%w)", err, errUsage) }
 
 // configFile finds the file before the command line is parsed, for the parser needs its values.
 func configFile(env environment) string {
