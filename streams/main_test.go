@@ -3,6 +3,7 @@ package streams_test
 import (
 	"context"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -15,7 +16,12 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(child(role, os.Getenv(childDir)))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
@@ -100,6 +101,9 @@ func (s *Server) start(ctx context.Context, opts *server.Options, log *slog.Logg
 	if err = logger.fatal(); err == nil {
 		err = s.checkStore(ctx, opts.StoreDir, log)
 	}
+	if err == nil {
+		err = s.dropHalfBatch(ctx, log)
+	}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -121,7 +125,8 @@ func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) e
 	for _, stream := range account.Streams {
 		loaded[stream.Name] = true
 		if lost := stream.State.Lost; lost != nil {
-			log.ErrorContext(ctx, "the store has lost messages, restore them from the history", "stream", stream.Name, "messages", len(lost.Msgs), "bytes", lost.Bytes)
+			log.ErrorContext(ctx, "the store is damaged: messages are lost, which the history still holds if they are events (see docs/durability.md)",
+				"stream", stream.Name, "messages", len(lost.Msgs), "sequences", ranges(lost.Msgs), "bytes", lost.Bytes)
 		}
 	}
 	folder := filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams")
@@ -135,6 +140,26 @@ func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) e
 		}
 	}
 	return nil
+}
+
+// ranges writes sequences as "3, 7-9".
+func ranges(seqs []uint64) string {
+	var b strings.Builder
+	for i := 0; i < len(seqs); {
+		end := i
+		for end+1 < len(seqs) && seqs[end+1] == seqs[end]+1 {
+			end++
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strconv.FormatUint(seqs[i], 10))
+		if end > i {
+			b.WriteString("-" + strconv.FormatUint(seqs[end], 10))
+		}
+		i = end + 1
+	}
+	return b.String()
 }
 
 // loopback parses an address and refuses one that other machines reach: the embedded server knows no users.
@@ -174,6 +199,34 @@ func (s *Server) URL() string {
 		return ""
 	}
 	return "nats://" + s.ns.Addr().String()
+}
+
+const (
+	// watchInterval is how often Watch looks at the log, and watchFailures how often in a row it has to be ill.
+	watchInterval = time.Second
+	watchFailures = 3
+)
+
+// Watch returns an error when the log cannot be written any more: a server that could not write (its disk was full) takes
+// nothing from then on, though there is room again, until it is started anew. It blocks until then or until ctx ends.
+func (s *Server) Watch(ctx context.Context) error {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for failures := 0; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		health := s.ns.Healthz(&server.HealthzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Stream: EventStream})
+		if health.Error == "" {
+			failures = 0
+			continue
+		}
+		if failures++; failures == watchFailures {
+			return fmt.Errorf("the log cannot be written (%s): make room on its disk and start again; what was acknowledged is there", health.Error)
+		}
+	}
 }
 
 // Sync returns the policy the server runs with.

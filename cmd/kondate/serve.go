@@ -89,7 +89,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		if err != nil {
 			return err
 		}
-		parts = append(parts, socket)
+		parts = append(parts, part{"nats", a.broker.Watch}, socket)
 	}
 	if slices.Contains(roles, roleProjector) {
 		projector, err := a.projector()
