@@ -38,11 +38,16 @@ func (s *JetStream) Import(ctx context.Context, after uint64, entries []Entry) e
 func importedMsg(e Entry) *nats.Msg {
 	header := nats.Header{}
 	for name, values := range e.Header {
-		if !strings.HasPrefix(name, "Nats-") || name == jetstream.MsgIDHeader {
+		if !IsBrokerHeader(name) {
 			header[name] = values
 		}
 	}
 	return &nats.Msg{Subject: streams.EventSubject(e.Key, e.Type), Header: header, Data: e.Data}
+}
+
+// IsBrokerHeader says whether a header told the broker how to take a message in, or how it did. The message's id is none.
+func IsBrokerHeader(name string) bool {
+	return strings.HasPrefix(name, "Nats-") && name != jetstream.MsgIDHeader
 }
 
 func (s *JetStream) importAll(ctx context.Context, after uint64, msgs []*nats.Msg) error {

@@ -19,7 +19,9 @@ var (
 	// ErrBusy says that another rebuild or verification is under way on the database.
 	ErrBusy = errors.New("another operation on the read models is under way: wait for its end")
 	// ErrOtherStream says that the rows were made from another stream than the one that is followed.
-	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, restore it from history, or start with an empty database")
+	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, or bring it back with kondate restore, or start with an empty database")
+	// ErrLostEnd says that the log has lost events at its end.
+	ErrLostEnd = errors.New("stop every kondate serve and run kondate restore, which puts them back")
 )
 
 // TakenError names the dish ids that other sessions of the tenant hold. Nothing was reserved.

@@ -103,3 +103,24 @@ order by v.version`
 	}
 	return versions, nil
 }
+
+// CheckLog compares the log with the rows before anything is appended: it refuses a log that is not the one that the rows
+// were made from, or that lost events at its end, whose sequences the next appends would take. last is the log's last
+// sequence.
+func CheckLog(ctx context.Context, pool *pgxpool.Pool, identity string, last uint64) error {
+	live, err := liveCheckpoint(ctx, pool)
+	if errors.Is(err, ErrNotFound) {
+		return nil // no projector has run yet
+	}
+	if err != nil {
+		return err
+	}
+	if err := live.check(identity); err != nil {
+		return err
+	}
+	if last < live.seq {
+		return fmt.Errorf("the log ends at event %d, the rows stand at event %d: the log has lost events %d to %d, and history holds them still: %w",
+			last, live.seq, last+1, live.seq, ErrLostEnd)
+	}
+	return nil
+}

@@ -53,3 +53,39 @@ func TestRestoreCommand(t *testing.T) {
 	}
 	checkSession(t, p, later, 3)
 }
+
+// The log has lost its end: the server refuses to start, and says which events and what to do. After that it goes on.
+func TestLostEndIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := pgtest.Dir(t)
+	p := startProcess(t, dir)
+	answer, err := p.client().submit(t.Context(), body(t, 20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := follow(t.Context(), p.client(), answer.StreamURL); err != nil {
+		t.Fatal(err)
+	}
+	p.end()
+	store := filepath.Join(dir, "nats", "jetstream", "$G", "streams", "MENU_EVENTS", "msgs")
+	info, err := os.Stat(filepath.Join(store, "1.blk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(store, "1.blk"), info.Size()-100); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(store, "index.db")); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := p.kondate("serve", "--http-addr", "127.0.0.1:0")
+	if code != exitFailed || !strings.Contains(stderr, "has lost events 10 to 10") || !strings.Contains(stderr, "kondate restore") {
+		t.Fatalf("serve: %d\n%s", code, stderr)
+	}
+	code, stdout, stderr := p.kondate("restore")
+	if code != exitOK || !strings.Contains(stdout, "All is as the log says.") {
+		t.Fatalf("restore: %d\n%s%s", code, stdout, stderr)
+	}
+	p = startProcess(t, dir)
+	checkSession(t, p, answer, 20)
+}

@@ -13,6 +13,10 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"kondate/eventstore"
+	"kondate/projections"
+	"kondate/streams"
 )
 
 // The roles of a process.
@@ -80,6 +84,9 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	if err := a.openDatabase(ctx); err != nil {
 		return err
 	}
+	if err := a.checkLog(ctx); err != nil {
+		return err
+	}
 	var parts []part
 	if a.private != nil {
 		parts = append(parts, a.database())
@@ -121,6 +128,19 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	defer os.Remove(connectionFile(a.cfg.DataDir)) //nolint:errcheck // a file that stays names a process that is gone
 	ready(r)
 	return runParts(ctx, a.log, parts)
+}
+
+// checkLog refuses a log that does not go with the rows, before anything is appended to it.
+func (a *app) checkLog(ctx context.Context) error {
+	identity, err := streams.Identity(ctx, a.js)
+	if err != nil {
+		return err
+	}
+	last, err := eventstore.NewJetStream(a.js, eventstore.Config{Logger: a.log}).Last(ctx)
+	if err != nil {
+		return err
+	}
+	return projections.CheckLog(ctx, a.pool, identity, last)
 }
 
 func prepareDataDir(dir string) error {
