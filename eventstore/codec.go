@@ -27,6 +27,7 @@ const (
 	HeaderCorrelation = "Kondate-Correlation-Id"
 	HeaderCausation   = "Kondate-Causation-Id"
 	HeaderTraceParent = "traceparent"
+	HeaderRestored    = "Kondate-Restored" // of an event that was brought back: its sequence in the lost log
 )
 
 // timeLayout is RFC 3339 with microseconds; times are always UTC.

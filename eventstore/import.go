@@ -34,7 +34,8 @@ func (s *JetStream) Import(ctx context.Context, after uint64, entries []Entry) e
 	return nil
 }
 
-// importedMsg leaves out the broker's own headers, which meant that publication and not this one; but not the id.
+// importedMsg leaves out the broker's own headers, which meant that publication and not this one, but not the id; and it
+// notes where the event stood before.
 func importedMsg(e Entry) *nats.Msg {
 	header := nats.Header{}
 	for name, values := range e.Header {
@@ -42,12 +43,14 @@ func importedMsg(e Entry) *nats.Msg {
 			header[name] = values
 		}
 	}
+	header[HeaderRestored] = []string{strconv.FormatUint(e.Seq, 10)}
 	return &nats.Msg{Subject: streams.EventSubject(e.Key, e.Type), Header: header, Data: e.Data}
 }
 
-// IsBrokerHeader says whether a header told the broker how to take a message in, or how it did. The message's id is none.
+// IsBrokerHeader says whether a header belongs to the way in which a message came into the log, and not to its event. The
+// message's id belongs to the event.
 func IsBrokerHeader(name string) bool {
-	return strings.HasPrefix(name, "Nats-") && name != jetstream.MsgIDHeader
+	return name == HeaderRestored || strings.HasPrefix(name, "Nats-") && name != jetstream.MsgIDHeader
 }
 
 func (s *JetStream) importAll(ctx context.Context, after uint64, msgs []*nats.Msg) error {

@@ -40,8 +40,9 @@ type verdict struct {
 func (s *stage) handle(ctx context.Context, trigger eventstore.Entry, redelivered bool) (verdict, error) {
 	now := s.cfg.Clock()
 	// An old message may have been worked on under another delivery: one that the count of deliveries does not know,
-	// because the consumer was made anew or the log was restored.
-	fresh := !redelivered && now.Sub(trigger.Time) < s.cfg.AckWait
+	// because the consumer was made anew or the log, with the answers, was restored.
+	restored := trigger.Header.Get(eventstore.HeaderRestored) != ""
+	fresh := !redelivered && !restored && now.Sub(trigger.Time) < s.cfg.AckWait
 	todo, err := s.plan(ctx, trigger, fresh, now)
 	if errors.Is(err, errSetAside) {
 		s.setAside.Add(1)
