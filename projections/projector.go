@@ -164,14 +164,15 @@ func waitForLead(ctx context.Context, conn *pgx.Conn) error {
 }
 
 // begin returns the writer of the live version, from its checkpoint on, after checking that this is one of the stream
-// in use. The checkpoint is made when there is none.
+// in use. The checkpoint is made when there is none; one that stands before the first event goes with any stream.
 func (p *Projector) begin(ctx context.Context, conn *pgx.Conn) (writer, error) {
 	identity, err := p.cfg.Identity(ctx)
 	if err != nil {
 		return writer{}, err
 	}
 	const insert = `insert into public.checkpoints (projection, version, seq, stream_identity)
-select $1, version, 0, $2 from public.versions where state = 'live' on conflict do nothing`
+select $1, version, 0, $2 from public.versions where state = 'live'
+on conflict (projection, version) do update set stream_identity = excluded.stream_identity where checkpoints.seq = 0`
 	if _, err := conn.Exec(ctx, insert, projection, identity); err != nil {
 		return writer{}, fmt.Errorf("make the checkpoint: %w", err)
 	}

@@ -115,6 +115,9 @@ func CheckLog(ctx context.Context, pool *pgxpool.Pool, identity string, last uin
 	if err != nil {
 		return err
 	}
+	if live.seq == 0 {
+		return nil // nothing was made from any stream
+	}
 	if err := live.check(identity); err != nil {
 		return err
 	}

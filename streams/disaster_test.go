@@ -22,45 +22,85 @@ import (
 // kills is how often TestKilledInABatch kills a server.
 var kills = flag.Int("kills", 12, "how often TestKilledInABatch kills a server")
 
-// A server that is killed while it commits a batch shows the whole batch after the restart, or nothing of it; and every
-// batch that was acknowledged. How many kills the broker had to repair is logged.
+// A server that is killed at any moment while it takes in batches shows each of them whole after the restart, or nothing of
+// it; and every one that was acknowledged.
 func TestKilledInABatch(t *testing.T) {
 	t.Parallel()
-	dir, acked, restored := t.TempDir(), map[string]bool{}, 0
+	dir, acked, repaired := t.TempDir(), map[string]bool{}, 0
 	for range *kills {
 		cmd, out := startChild(t, "batches", dir)
 		kill := time.Duration(rand.IntN(60)) * time.Millisecond
-		for out.Scan() {
-			if len(acked) == 0 || kill > 0 {
+		for first := true; out.Scan(); first = false {
+			if first {
 				time.AfterFunc(kill, func() { _ = cmd.Process.Kill() }) // it may be dead already
-				kill = 0
 			}
 			acked[strings.TrimPrefix(out.Text(), "acked ")] = true
 		}
 		_ = cmd.Wait() // it was killed
-
-		log := &lockedBuffer{}
-		server, err := streams.StartServer(t.Context(), streams.ServerConfig{StoreDir: dir, Sync: always(), Logger: slog.New(slog.NewTextHandler(log, nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(log.String(), "Restoring partial batch write") {
-			restored++
-		}
-		counts := sessions(t, connect(t, server))
-		for session, n := range counts {
-			if n != childBatch {
-				t.Errorf("%d of %d messages of the batch %s are in the log", n, childBatch, session)
-			}
-		}
-		for session := range acked {
-			if counts[session] == 0 {
-				t.Errorf("the acknowledged batch %s is lost", session)
-			}
-		}
-		stop(t, server)
+		repaired += checkBatches(t, dir, acked)
 	}
-	t.Logf("%d batches acknowledged, %d kills, of which the broker completed %d batches", len(acked), *kills, restored)
+	t.Logf("%d batches acknowledged, %d kills, %d batches completed at the start", len(acked), *kills, repaired)
+}
+
+// The same at chosen moments: the tracer of system calls kills the server at its nth write or fsync.
+func TestKilledAtASystemCall(t *testing.T) {
+	t.Parallel()
+	repaired, acknowledged := 0, 0
+	for call, step := range map[string]int{"pwrite64": 17, "fsync": 1} {
+		for n := 1; ; n += step {
+			dir := t.TempDir()
+			inject := fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n)
+			cmd, out := startChild(t, "trace", dir, "strace", "-f", "-e", "trace="+call, "-e", inject, "-o", os.DevNull)
+			acked := map[string]bool{}
+			for out.Scan() {
+				switch out.Text() {
+				case "mark batch":
+					acked["single"] = true
+				case "mark end":
+					acked["batch"] = true
+					acknowledged++
+				}
+			}
+			alive := cmd.Wait() == nil
+			repaired += checkBatches(t, dir, acked)
+			if alive {
+				break // it makes no more calls than that
+			}
+		}
+	}
+	t.Logf("%d batches acknowledged, %d completed at the start", acknowledged, repaired)
+	if repaired == 0 {
+		t.Error("no kill left a batch to complete: the test shows nothing")
+	}
+}
+
+// checkBatches starts a server on what a killed one left, holds its log against what was acknowledged, and returns how many
+// batches the broker completed.
+func checkBatches(t *testing.T, dir string, acked map[string]bool) (repaired int) {
+	t.Helper()
+	log := &lockedBuffer{}
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server, err := streams.StartServer(t.Context(), streams.ServerConfig{StoreDir: dir, Sync: always(), Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, server)
+	js := connect(t, server)
+	if err := streams.EnsureStream(t.Context(), js, streams.Topology{Replicas: 1, MaxBytes: 1 << 30}); err != nil { // the kill may have come before it
+		t.Fatal(err)
+	}
+	counts := sessions(t, js)
+	for session, n := range counts {
+		if session != "single" && session != "warm" && n != childBatch {
+			t.Errorf("%d of %d messages of the batch %s are in the log\n%s", n, childBatch, session, log)
+		}
+	}
+	for session := range acked {
+		if counts[session] == 0 {
+			t.Errorf("the acknowledged %s is lost\n%s", session, log)
+		}
+	}
+	return strings.Count(log.String(), "Restoring partial batch write")
 }
 
 // sessions counts the messages of each session, through the broker's own reads.

@@ -135,11 +135,40 @@ func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) e
 		return fmt.Errorf("list the stored streams: %w", err)
 	}
 	for _, entry := range entries {
-		if name := entry.Name(); !loaded[name] && !strings.HasPrefix(name, ".") { // a dot marks a deletion under way
-			return fmt.Errorf("stream %s in %s is damaged and was not loaded: put a backup in place of the folder, or move it away and restore the log from the history", name, folder)
+		name := entry.Name()
+		if loaded[name] || strings.HasPrefix(name, ".") { // a dot marks a deletion under way
+			continue
+		}
+		held, err := holdsMessages(filepath.Join(folder, name, "msgs"))
+		if err != nil {
+			return fmt.Errorf("look into the stored stream %s: %w", name, err)
+		}
+		if held {
+			return fmt.Errorf("stream %s in %s is damaged and was not loaded: put a backup in place of the folder, or move it away and run kondate restore", name, folder)
+		}
+		// The kill of a server that was making it. It never held a message.
+		log.WarnContext(ctx, "the making of a stream was cut off, it is made anew", "stream", name)
+		if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
+			return fmt.Errorf("remove the unfinished stream %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// holdsMessages says whether there is anything in the block files of a folder.
+func holdsMessages(folder string) (bool, error) {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	for _, entry := range entries {
+		info, infoErr := entry.Info()
+		err = errors.Join(err, infoErr)
+		if infoErr == nil && filepath.Ext(entry.Name()) == ".blk" && info.Size() > 0 {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // ranges writes sequences as "3, 7-9".

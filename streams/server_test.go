@@ -183,7 +183,11 @@ func TestServerRefusesADamagedStream(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := start(t, streams.ServerConfig{StoreDir: dir})
-	if err := streams.Ensure(t.Context(), connect(t, s), streams.Topology{Replicas: 1, MaxBytes: 1 << 30, AckWait: time.Second}); err != nil {
+	js := connect(t, s)
+	if err := streams.Ensure(t.Context(), js, streams.Topology{Replicas: 1, MaxBytes: 1 << 30, AckWait: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.PublishMsg(t.Context(), kilobyte("s", 0)); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, s)
@@ -208,7 +212,7 @@ func TestServerRefusesADamagedStream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	js := connect(t, start(t, streams.ServerConfig{StoreDir: dir}))
+	js = connect(t, start(t, streams.ServerConfig{StoreDir: dir}))
 	if _, err := js.Stream(t.Context(), streams.EventStream); err != nil {
 		t.Errorf("after the damage was mended: %v", err)
 	}
