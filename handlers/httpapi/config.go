@@ -56,6 +56,8 @@ type Rows interface {
 type History interface {
 	// Events returns the events that a filter wants, in the order of the log.
 	Events(ctx context.Context, filter projections.EventFilter) iter.Seq2[eventstore.Envelope, error]
+	// Past returns a session with its dishes, also of one that was archived out of the log.
+	Past(ctx context.Context, key menu.Key) (menu.Session, error)
 	// SessionAt, MenusAt and MenuAt show rows as the log had them at a sequence.
 	SessionAt(ctx context.Context, key menu.Key, seq uint64) (projections.SessionRow, error)
 	MenusAt(ctx context.Context, key menu.Key, seq uint64) ([]projections.MenuRow, error)

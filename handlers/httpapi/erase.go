@@ -68,6 +68,11 @@ func (a *API) erase(c *fiber.Ctx) error {
 			}
 			proposed.Causation = e.ID
 		}
+		if len(entries) > 0 && !session.Exists() {
+			if session, err = a.past(ctx, key); err != nil {
+				return err
+			}
+		}
 		events, err := menu.Erase(session, erasedBy, reason)
 		if err != nil {
 			return err

@@ -100,6 +100,11 @@ func erased() *problem {
 	return newProblem(http.StatusGone, "erased", "The session was erased", "the session and its dishes were erased")
 }
 
+// archived refuses work on a session whose events are not in the log any more: the stages could not do it.
+func archived(key menu.Key) error {
+	return newProblem(http.StatusConflict, "archived", "The session was archived", "session "+string(key.Session)+" is closed and archived, its rows can be read: submit the menu again to have it worked on")
+}
+
 // ofFiber answers what Fiber or the HTTP server refused before a handler saw it. Their texts quote the request; ours do not.
 func ofFiber(e *fiber.Error) *problem {
 	p := &problem{Type: "about:blank", Title: http.StatusText(e.Code), Status: e.Code, Detail: e.Message}

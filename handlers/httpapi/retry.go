@@ -52,6 +52,9 @@ func (a *API) retry(c *fiber.Ctx) error {
 			correlation = e.Correlation // the submission's, which starts the chain
 		}
 	}
+	if !session.Exists() && len(entries) > 0 {
+		return archived(key)
+	}
 	events, err := menu.Retry(session, stage, []menu.DishID{id}, retriedBy)
 	if err != nil {
 		return err

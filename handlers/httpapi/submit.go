@@ -191,6 +191,12 @@ func (a *API) recorded(ctx context.Context, key menu.Key, sub submission) (answe
 			answer.Seq = e.Seq
 		}
 	}
+	if len(entries) > 0 && !session.Exists() { // archived: the log has kept only its last menu event
+		if session, err = a.past(ctx, key); err != nil {
+			return answer, false, err
+		}
+		answer.Seq = session.LastSeq
+	}
 	switch {
 	case session.Status == menu.SessionErased:
 		return answer, false, erased()
@@ -211,6 +217,15 @@ func (a *API) recorded(ctx context.Context, key menu.Key, sub submission) (answe
 		answer.Items = append(answer.Items, acceptedItem{ID: item.ID, Position: item.Position})
 	}
 	return answer, true, nil
+}
+
+// past reads a session from history; the zero session is none.
+func (a *API) past(ctx context.Context, key menu.Key) (menu.Session, error) {
+	session, err := a.cfg.History.Past(ctx, key)
+	if err != nil && !errors.Is(err, projections.ErrNotFound) {
+		return session, unavailable("the history", err)
+	}
+	return session, nil
 }
 
 // same says whether the log holds this very submission. An id that the caller did not give may be any.

@@ -120,6 +120,9 @@ func (h *Hub) fromLog(ctx context.Context, key menu.Key, after, need uint64, lim
 	}
 	ctx, cancel := context.WithTimeout(ctx, logTimeout)
 	defer cancel()
+	if err := h.isWhole(ctx, key); err != nil {
+		return page{}, err
+	}
 	entries, err := h.log.LoadPage(ctx, key, after, limit)
 	if err != nil {
 		return page{}, fmt.Errorf("read the log of session %s after %d: %w", key, after, err)
@@ -135,6 +138,18 @@ func (h *Hub) fromLog(ctx context.Context, key menu.Key, after, need uint64, lim
 		p.upTo = max(p.upTo, need) // the log held everything up to need before it was asked
 	}
 	return p, nil
+}
+
+// isWhole refuses to read a session from the log that was archived out of it: what is left would be a stream with a hole.
+func (h *Hub) isWhole(ctx context.Context, key menu.Key) error {
+	first, err := h.log.LoadPage(ctx, key, 0, 1)
+	if err != nil {
+		return fmt.Errorf("read the log of session %s: %w", key, err)
+	}
+	if len(first) > 0 && first[0].Type.Lane() == menu.LaneMenu && first[0].Type != (menu.Submitted{}).Type() && first[0].Type != (menu.Erased{}).Type() {
+		return fmt.Errorf("session %s was archived out of the log, and the history is away: its stream cannot be read now", key)
+	}
+	return nil
 }
 
 // nextLimit returns the size of the next page, so that it comes to pageBytes about.

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/projections/pgtest"
+)
+
+// An archived session has left the log, which is smaller, and nothing else has changed: rows, stream and history are there,
+// a repeated submission is not taken for a new one, rebuild and verify agree, and it can be erased.
+func TestArchive(t *testing.T) {
+	t.Parallel()
+	dir := pgtest.Dir(t)
+	p := startProcess(t, dir, "--sse-event-history-ttl", "0")
+	post := func(dishes int) accepted {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.conn.HTTPURL+"/v1/sessions", bytes.NewReader(body(t, dishes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Idempotency-Key", "old")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close() //nolint:errcheck // it is read
+		if res.StatusCode != http.StatusAccepted {
+			t.Fatal(problemOf(res))
+		}
+		var answer accepted
+		if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	old := post(20)
+	before, err := follow(t.Context(), p.client(), old.StreamURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := p.client().rows(t.Context(), old.SessionID, before[len(before)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if code, stdout, stderr := p.kondate("archive", "--older-than", "0s", "--dry-run"); code != exitOK || !strings.Contains(stdout, "1 sessions with") {
+		t.Fatalf("dry run: %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, _ := p.kondate("archive", "--older-than", "1h"); code != exitOK || !strings.Contains(stdout, "nothing to archive") {
+		t.Errorf("a young session: %d\n%s", code, stdout)
+	}
+	code, stdout, stderr := p.kondate("archive", "--older-than", "0s", "--json")
+	var result struct {
+		Archive archiveReport `json:"archive"`
+		Freed   uint64        `json:"freed_bytes"`
+	}
+	if err := json.Unmarshal([]byte(stdout), &result); err != nil || code != exitOK {
+		t.Fatalf("archive: %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if r := result.Archive; r.Sessions != 1 || r.Events != len(before) || r.LastSeq != before[len(before)-1] || result.Freed == 0 {
+		t.Errorf("the archive is %+v, freed %d", r, result.Freed)
+	}
+	file, err := os.Open(result.Archive.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	n := 0
+	for e, err := range eventstore.ReadArchive(file) {
+		if err != nil || e.Err != nil || e.Seq != before[n] {
+			t.Fatalf("event %d of the archive is %d: %v, %v", n, e.Seq, err, e.Err)
+		}
+		n++
+	}
+	if left := logOf(t, p.store(), old.SessionID); len(left) != 1 || left[0].Type != (menu.Completed{}).Type() {
+		t.Errorf("the log holds %d events of the session, want its completion", len(left))
+	}
+
+	after, err := follow(t.Context(), p.client(), old.StreamURL)
+	if err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the stream gives %v, it gave %v: %v", after, before, err)
+	}
+	again, err := p.client().rows(t.Context(), old.SessionID, 0)
+	if err != nil || len(again) != len(rows) {
+		t.Errorf("%d rows, there were %d: %v", len(again), len(rows), err)
+	}
+	if repeat := post(20); repeat.SessionID != old.SessionID || len(repeat.Items) != 20 || repeat.Items[3] != old.Items[3] {
+		t.Errorf("a repeated submission is %+v", repeat)
+	}
+	if left := logOf(t, p.store(), old.SessionID); len(left) != 1 {
+		t.Errorf("a repeated submission brought %d events", len(left)-1)
+	}
+	var refused *problem
+	err = p.client().call(t.Context(), http.MethodPost, "/v1/menus/"+string(rows[0].ID)+"/stages/allergen/retry", nil, &struct{}{})
+	if !errors.As(err, &refused) || refused.Status != http.StatusConflict || refused.Title != "The session was archived" {
+		t.Errorf("a retry: %v", err)
+	}
+	for _, command := range []string{"rebuild", "verify"} {
+		if code, stdout, stderr := p.kondate("projections", command); code != exitOK {
+			t.Errorf("%s: %d\n%s%s", command, code, stdout, stderr)
+		}
+	}
+	if code, stdout, _ := p.kondate("archive", "--older-than", "0s"); code != exitOK || !strings.Contains(stdout, "nothing to archive") {
+		t.Errorf("archived again: %d\n%s", code, stdout)
+	}
+
+	if err := p.client().call(t.Context(), http.MethodDelete, "/v1/sessions/"+old.SessionID, nil, &struct{}{}); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, func() bool {
+		left := logOf(t, p.store(), old.SessionID)
+		return len(left) == 1 && left[0].Type == (menu.Erased{}).Type()
+	})
+	if code, stdout, stderr := p.kondate("projections", "verify"); code != exitOK {
+		t.Errorf("verify after the erasure: %d\n%s%s", code, stdout, stderr)
+	}
+}
