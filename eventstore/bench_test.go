@@ -17,10 +17,10 @@ import (
 )
 
 // BenchmarkAppend appends a stage's results for 20 dishes from many writers, beside raw publishes of the same messages
-// in the same run.
+// in the same run: of messages that were encoded before (of-raw), and with their encoding (of-encoded).
 func BenchmarkAppend(b *testing.B) {
-	for _, policy := range []string{"always", "100ms"} {
-		for _, writers := range []int{1, 8, 64} {
+	for _, policy := range []string{"always", "100ms", "default"} {
+		for _, writers := range []int{1, 8, 64, 512} {
 			b.Run(fmt.Sprintf("sync=%s/writers=%d", policy, writers), func(b *testing.B) {
 				syncs, err := streams.ParseSync(policy)
 				if err != nil {
@@ -34,13 +34,22 @@ func BenchmarkAppend(b *testing.B) {
 					key := menutest.Key(fmt.Sprintf("s%d", made.Add(1)))
 					return key, eventstore.Proposed{Event: menutest.Completed(menu.Allergen, menutest.IDs(items)...), Time: time.Now()}
 				}
-				const each = 200 // appends in a round, ours and raw in turn
-				var ours, raw time.Duration
+				const each = 1024 // appends in a round, ours and raw in turn
+				var ours, raw, encoded time.Duration
 				n := 0
+				type proposal struct {
+					key menu.Key
+					p   eventstore.Proposed
+				}
 				for b.Loop() {
-					ours += many(b, writers, each, func() error {
+					proposals := make(chan proposal, each)
+					for range each {
 						key, p := propose()
-						_, err := store.Append(b.Context(), key, p)
+						proposals <- proposal{key, p}
+					}
+					ours += many(b, writers, each, func() error {
+						next := <-proposals
+						_, err := store.Append(b.Context(), next.key, next.p)
 						return err
 					})
 					msgs := make(chan *nats.Msg, each)
@@ -56,11 +65,25 @@ func BenchmarkAppend(b *testing.B) {
 						_, err := js.PublishMsg(b.Context(), <-msgs)
 						return err
 					})
+					for range each {
+						key, p := propose()
+						proposals <- proposal{key, p}
+					}
+					encoded += many(b, writers, each, func() error {
+						next := <-proposals
+						msg, err := eventstore.Encode(next.key, next.p)
+						if err != nil {
+							return err
+						}
+						_, err = js.PublishMsg(b.Context(), msg)
+						return err
+					})
 					n += each
 				}
 				b.ReportMetric(float64(n)/ours.Seconds(), "appends/s")
 				b.ReportMetric(float64(n)/raw.Seconds(), "raw/s")
 				b.ReportMetric(raw.Seconds()/ours.Seconds(), "of-raw")
+				b.ReportMetric(encoded.Seconds()/ours.Seconds(), "of-encoded")
 			})
 		}
 	}

@@ -43,7 +43,7 @@ func Encode(key menu.Key, p Proposed) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(p.Event)
+	data, err := encodeBody(p.Event)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s of session %s: %w", typ, key, err)
 	}
