@@ -48,7 +48,11 @@ func NewJetStream(js jetstream.JetStream, cfg Config) *JetStream {
 }
 
 // Append records events of one session's stage or image lane, together or not at all. It carries no guard: the broker
-// drops an event that it has, the fold drops a second answer. Several events go as one atomic batch.
+// drops an event that it has, the fold drops a second answer. Several events go as one atomic batch. An event that was
+// recorded and erased since may count as in the log for two minutes.
+//
+// An error other than those of this package says that the broker did not answer, twice: the same append, tried again, has
+// the answer.
 func (s *JetStream) Append(ctx context.Context, key menu.Key, events ...Proposed) (Receipt, error) {
 	return s.append(ctx, key, nil, events)
 }
@@ -76,8 +80,9 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 	}
 	receipt := Receipt{IDs: ids}
 	receipt.Seq, receipt.Already, err = s.publish(ctx, msgs)
-	if err != nil && expected == nil && len(msgs) == 1 && unanswered(err) {
-		// The broker knows the ids of the last two minutes: sending once more is the cheapest way to find out.
+	if err != nil && unanswered(err) {
+		// Sending once more is the way to find out: the broker knows the ids of the last two minutes, and a guard lets only
+		// one of the two in.
 		again, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 		defer cancel()
 		receipt.Seq, receipt.Already, err = s.publish(again, msgs)
