@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"kondate/domain/menu"
+	"kondate/domain/menu/menutest"
+	"kondate/eventstore"
+	"kondate/eventstore/storetest"
 	"kondate/handlers/sse"
 )
 
@@ -210,6 +213,31 @@ func TestOlderEventsCannotBeRead(t *testing.T) {
 	s.wait("the hub follows", func() bool { return s.hub.Stats().Head == last })
 	s.history.set(func(h *logHistory) { h.failing = errors.New("connection refused") })
 	log.failPages(errors.New("no responders"))
+	c := s.get(eventsPath("s1"))
+	if events := c.until("closing"); len(events) != 1 || !strings.Contains(events[0].data, "history_unavailable") {
+		t.Errorf("got %+v, want closing: never a hole", events)
+	}
+	c.wantEOF()
+}
+
+// A session that was archived out of the log is read from the history alone: what the log has left of it is no stream.
+func TestArchivedSessionIsNotReadFromTheLog(t *testing.T) {
+	t.Parallel()
+	log := eventstore.NewMemory(0)
+	key := menutest.Key("s1")
+	first, err := log.AppendMenu(t.Context(), key, 0, storetest.Propose(menutest.Submitted(menutest.Items("d", 1)))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := log.AppendMenu(t.Context(), key, first.Seq, storetest.Propose(menu.Completed{Round: 1})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Erase(t.Context(), key, done.Seq); err != nil { // all but the last menu event, as an archive leaves it
+		t.Fatal(err)
+	}
+	s := start(t, onLog(log))
+	s.history.set(func(h *logHistory) { h.failing = errors.New("connection refused") })
 	c := s.get(eventsPath("s1"))
 	if events := c.until("closing"); len(events) != 1 || !strings.Contains(events[0].data, "history_unavailable") {
 		t.Errorf("got %+v, want closing: never a hole", events)
