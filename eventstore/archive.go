@@ -159,5 +159,5 @@ func (s *JetStream) Size(ctx context.Context) (used, limit uint64, err error) {
 		return 0, 0, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
 	}
 	info := stream.CachedInfo()
-	return info.State.Bytes, uint64(max(info.Config.MaxBytes, 0)), nil //nolint:gosec // not negative
+	return info.State.Bytes, uint64(max(info.Config.MaxBytes, 0)), nil
 }

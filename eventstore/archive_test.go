@@ -35,7 +35,7 @@ func TestArchiveKeepsEverything(t *testing.T) {
 				eventstore.HeaderID: rapid.SliceOfN(rapid.StringMatching(`[ -~]{0,9}`), 0, 2).Draw(t, "ids"), "X": {"a", "b"},
 				eventstore.HeaderTime: {"2026-11-23T12:00:00.000001Z"}, eventstore.HeaderSchema: {"1"},
 			}
-			e := eventstore.Decode("menu.evt.public.s1.allergen.completed", uint64(i+1), menutest.Start(), header, body.Draw(t, "body")) //nolint:gosec // small
+			e := eventstore.Decode("menu.evt.public.s1.allergen.completed", uint64(i+1), menutest.Start(), header, body.Draw(t, "body"))
 			want = append(want, e)
 			if err := w.Write(e); err != nil {
 				t.Fatal(err)
@@ -64,7 +64,7 @@ func FuzzReadArchive(f *testing.F) {
 	}
 	f.Add(zip.EncodeAll([]byte(`{"seq":1,"subject":"menu.evt.public.s.menu.submitted","time":"2026-11-23T12:00:00Z","header":{},"data":{}}`+"\n"), nil))
 	f.Add([]byte("no archive"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
+	f.Fuzz(func(_ *testing.T, raw []byte) {
 		for _, err := range eventstore.ReadArchive(bytes.NewReader(raw)) {
 			if err != nil {
 				return

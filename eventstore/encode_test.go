@@ -27,11 +27,11 @@ func TestBodyIsThatOfEncodingJSON(t *testing.T) {
 		}),
 	)
 	rapid.Check(t, func(t *rapid.T) {
-		event := menu.StageCompleted{Stage: menu.Stage(rapid.IntRange(0, menu.StageCount).Draw(t, "stage"))} //nolint:gosec // small
+		event := menu.StageCompleted{Stage: menu.Stage(rapid.IntRange(0, menu.StageCount).Draw(t, "stage"))}
 		for range rapid.IntRange(0, 3).Draw(t, "results") {
 			r := menu.DishResult{ID: menu.DishID(text.Draw(t, "id")), Epoch: rapid.Int().Draw(t, "epoch"), Attempt: rapid.Int().Draw(t, "attempt")}
 			r.Result = menu.Result{
-				Stage: menu.Stage(rapid.IntRange(0, menu.StageCount).Draw(t, "result stage")), Status: menu.ResultStatus(text.Draw(t, "status")), //nolint:gosec // small
+				Stage: menu.Stage(rapid.IntRange(0, menu.StageCount).Draw(t, "result stage")), Status: menu.ResultStatus(text.Draw(t, "status")),
 				Provider: text.Draw(t, "provider"), ProviderVersion: text.Draw(t, "version"), Basis: menu.Basis(text.Draw(t, "basis")),
 				Confidence: rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1, 0.87, 1e-7, 1e21, math.NaN(), math.Inf(1)})).Draw(t, "confidence"),
 				Data:       data.Draw(t, "data"), Warnings: list.Draw(t, "warnings"), Attribution: list.Draw(t, "attribution"),

@@ -118,5 +118,5 @@ func orNull(t time.Time) *time.Time {
 }
 
 // Sequences of a stream stay far below 2^63; one that a client makes up may not.
-func toBigint(seq uint64) int64   { return int64(min(seq, math.MaxInt64)) } //nolint:gosec // see above
-func fromBigint(seq int64) uint64 { return uint64(seq) }                    //nolint:gosec // see above
+func toBigint(seq uint64) int64   { return int64(min(seq, math.MaxInt64)) }
+func fromBigint(seq int64) uint64 { return uint64(seq) } //nolint:gosec // see above

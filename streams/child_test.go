@@ -67,10 +67,15 @@ func child(role, dir string) int {
 
 func say(err error) int {
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err) //nolint:errcheck // nobody may listen
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
+}
+
+// tell writes a line for whoever started the child.
+func tell(words ...any) {
+	_, _ = fmt.Fprintln(os.Stdout, words...) // nobody may listen any more
 }
 
 func always() streams.SyncPolicy {
@@ -101,7 +106,7 @@ func publishBatches(ctx context.Context, js jetstream.JetStream) error {
 		if _, err := jetstreamext.PublishMsgBatch(ctx, js, batch(session)); err != nil {
 			return err
 		}
-		fmt.Println("acked", session)
+		tell("acked", session)
 	}
 }
 
@@ -112,15 +117,15 @@ func publishTraced(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 	}
-	fmt.Println("mark single")
+	tell("mark single")
 	if _, err := js.PublishMsg(ctx, kilobyte("single", 0)); err != nil {
 		return err
 	}
-	fmt.Println("mark batch")
+	tell("mark batch")
 	if _, err := jetstreamext.PublishMsgBatch(ctx, js, batch("batch")); err != nil {
 		return err
 	}
-	fmt.Println("mark end")
+	tell("mark end")
 	return nil
 }
 
@@ -142,15 +147,15 @@ func publishUntilFull(ctx context.Context, server *streams.Server, js jetstream.
 		ack, err := js.PublishMsg(publish, kilobyte("full", n), jetstream.WithRetryAttempts(0))
 		cancel()
 		if err != nil {
-			fmt.Println("refused", n, err)
+			tell("refused", n, err)
 			break
 		}
-		fmt.Println("acked", n, ack.Sequence)
+		tell("acked", n, ack.Sequence)
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		return err
 	}
-	fmt.Println("watch:", server.Watch(ctx))
+	tell("watch:", server.Watch(ctx))
 	return nil
 }
 

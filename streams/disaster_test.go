@@ -120,7 +120,7 @@ func sessions(t *testing.T, js jetstream.JetStream) map[string]int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		counts[string(key.Session)] += int(n) //nolint:gosec // few
+		counts[string(key.Session)] += int(n)
 	}
 	return counts
 }
@@ -232,7 +232,7 @@ func TestTornBlock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lost := uint64((off + record - 1) / record) //nolint:gosec // positive
+		lost := uint64((off + record - 1) / record)
 		if state := stream.CachedInfo().State; state.LastSeq+lost < singles || state.LastSeq >= singles || state.Msgs != state.LastSeq {
 			t.Errorf("with %d bytes cut off, %d messages are there up to %d, want at least %d", off, state.Msgs, state.LastSeq, singles-lost)
 		}

@@ -15,7 +15,7 @@ func TestFsyncBeforeAck(t *testing.T) {
 	t.Parallel()
 	trace := filepath.Join(t.TempDir(), "trace")
 	cmd, out := startChild(t, "trace", t.TempDir(), "strace", "-f", "-y", "-s", "256", "-e", "trace=write,writev,pwrite64,fsync,fdatasync", "-o", trace)
-	for out.Scan() { //nolint:revive // it is read to its end
+	for out.Scan() { // to its end
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("strace (apt-get install strace; it needs ptrace): %v", err)

@@ -154,7 +154,7 @@ func TestPace(t *testing.T) {
 		if err := p.wait(t.Context(), at, x.flush); err != nil {
 			t.Fatal(err)
 		}
-		if err := x.write(event(uint64(i))); err != nil { //nolint:gosec // small
+		if err := x.write(event(uint64(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
