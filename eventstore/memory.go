@@ -68,11 +68,11 @@ func (m *Memory) append(ctx context.Context, key menu.Key, expected *uint64, eve
 }
 
 // Erase is [JetStream.Erase].
-func (m *Memory) Erase(ctx context.Context, key menu.Key, tombstone uint64) error {
+func (m *Memory) Erase(ctx context.Context, key menu.Key, tombstone, through uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i, e := range m.entries {
-		if e.Key == key && e.Seq != tombstone {
+		if e.Key == key && e.Seq != tombstone && e.Seq <= through {
 			m.entries[i] = Entry{}
 		}
 	}

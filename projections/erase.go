@@ -90,7 +90,8 @@ func (t *term) purgeDue(ctx context.Context) error {
 func (t *term) purgeOne(ctx context.Context, e erasure) error {
 	ctx, cancel := context.WithTimeout(ctx, eraseTimeout)
 	defer cancel()
-	if err := t.projector.log.Erase(ctx, e.key, fromBigint(e.seq)); err != nil {
+	// Not beyond what was projected: the checkpoint would never reach an event that is gone before it was seen.
+	if err := t.projector.log.Erase(ctx, e.key, fromBigint(e.seq), fromBigint(e.through)); err != nil {
 		return err
 	}
 	const done = `update public.erasures set purged = $3, purged_at = now() where tenant = $1 and session_id = $2 and purged < $3`

@@ -21,8 +21,8 @@ type Log interface {
 	Follow(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error
 	// AppendMenu records a session's menu events if the lane is still at expected.
 	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
-	// Erase removes every event of a session but its tombstone, so that nothing of them can be read any more.
-	Erase(ctx context.Context, key menu.Key, tombstone uint64) error
+	// Erase removes every event of a session up to a sequence but its tombstone, so that nothing of them can be read any more.
+	Erase(ctx context.Context, key menu.Key, tombstone, through uint64) error
 }
 
 // ProjectorConfig holds the settings of a projector. Both are required.

@@ -29,9 +29,9 @@ type faulty struct {
 	erase      func() error
 }
 
-func (l faulty) Erase(ctx context.Context, key menu.Key, tombstone uint64) error {
+func (l faulty) Erase(ctx context.Context, key menu.Key, tombstone, through uint64) error {
 	if l.erase == nil {
-		return l.store.Erase(ctx, key, tombstone)
+		return l.store.Erase(ctx, key, tombstone, through)
 	}
 	return l.erase()
 }

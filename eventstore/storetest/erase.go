@@ -16,8 +16,14 @@ func eraseLeavesTheTombstone(t *testing.T, s Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Erase(t.Context(), key, tombstone.Seq, tombstone.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if left := mustLoad(t, s, key); len(left) != 2 || left[0].Seq != tombstone.Seq || left[1].Seq != late.Seq {
+		t.Fatalf("%d events are left, want the tombstone and the one after it", len(left))
+	}
 	for range 2 { // again changes nothing
-		if err := s.Erase(t.Context(), key, tombstone.Seq); err != nil {
+		if err := s.Erase(t.Context(), key, tombstone.Seq, late.Seq); err != nil {
 			t.Fatal(err)
 		}
 		if left := mustLoad(t, s, key); len(left) != 1 || left[0].Seq != tombstone.Seq {

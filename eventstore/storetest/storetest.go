@@ -25,7 +25,7 @@ type Store interface {
 	LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]eventstore.Entry, error)
 	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
 	Read(ctx context.Context, after uint64, limit int) ([]eventstore.Entry, error)
-	Erase(ctx context.Context, key menu.Key, tombstone uint64) error
+	Erase(ctx context.Context, key menu.Key, tombstone, through uint64) error
 	LastOf(ctx context.Context, key menu.Key) (uint64, error)
 	Last(ctx context.Context) (uint64, error)
 	Follow(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error

@@ -233,7 +233,7 @@ func TestArchivedSessionIsNotReadFromTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := log.Erase(t.Context(), key, done.Seq); err != nil { // all but the last menu event, as an archive leaves it
+	if err := log.Erase(t.Context(), key, done.Seq, done.Seq); err != nil { // all but the last menu event, as an archive leaves it
 		t.Fatal(err)
 	}
 	s := start(t, onLog(log))
