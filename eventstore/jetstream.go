@@ -78,6 +78,9 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 	case <-ctx.Done():
 		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
 	}
+	if ctx.Err() != nil { // nothing was sent: the only end of a context whose outcome is known
+		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
+	}
 	receipt := Receipt{IDs: ids}
 	receipt.Seq, receipt.Already, err = s.publish(ctx, msgs)
 	if err != nil && unanswered(err) {
