@@ -140,8 +140,8 @@ func rules(q cuisine.Query, a cuisine.Answer, data []byte) string {
 		}
 	}
 	for _, printed := range []string{q.Name, q.Category, q.Price} {
-		if absence(printed) != "" {
-			return "" // the printed text is echoed; checked by the claims test
+		if absence(" "+printed) != "" {
+			return "" // the printed text is echoed, in a sentence too; checked by the claims test
 		}
 	}
 	if m := absence(own); m != "" {
