@@ -53,15 +53,23 @@ func checkFsync(t *testing.T, what string, calls []string) {
 	t.Helper()
 	block := filepath.Join("streams", streams.EventStream, "msgs", "1.blk")
 	written, synced, acked, syncs := -1, -1, -1, 0
+	syncing := "" // the thread whose fsync is under way
 	for i, call := range calls {
 		// A call that another thread interrupts is shown where it began, and again where it returned.
+		thread, _, _ := strings.Cut(call, " ")
 		name, rest, _ := strings.Cut(call, "(")
 		name = name[strings.LastIndexByte(name, ' ')+1:]
 		file, _, _ := strings.Cut(rest, ",")
 		switch {
 		case strings.HasSuffix(name, "sync") && strings.Contains(rest, block):
-			synced = i
 			syncs++
+			if strings.Contains(rest, "unfinished") {
+				syncing = thread
+			} else {
+				synced = i
+			}
+		case thread == syncing && strings.Contains(call, "sync resumed>"):
+			synced, syncing = i, ""
 		case strings.Contains(file, block):
 			written = i
 		case strings.Contains(rest, `\"stream\":\"`+streams.EventStream) && acked < 0 && written >= 0:

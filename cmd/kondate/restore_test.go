@@ -23,6 +23,10 @@ func TestRestoreCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	client := &follower{client: p.client(), url: answer.StreamURL, out: func(string, ...any) {}}
+	if err := client.run(t.Context(), func(frame) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	if code, _, stderr := p.kondate("restore"); code != exitFailed || !strings.Contains(stderr, "stop every kondate serve first") {
 		t.Errorf("restore beside a running server: %d\n%s", code, stderr)
 	}
@@ -45,6 +49,18 @@ func TestRestoreCommand(t *testing.T) {
 	}
 	if len(after) != len(before) {
 		t.Errorf("the session's stream has %d events, it had %d", len(after), len(before))
+	}
+	var events []string
+	client.client = p.client() // it comes with its cursor of the lost log
+	err = client.run(t.Context(), func(f frame) error {
+		if f.event == "reset" && !strings.Contains(f.data, `"reason":"other_incarnation"`) {
+			t.Errorf("reset says %s", f.data)
+		}
+		events = append(events, f.event)
+		return nil
+	})
+	if err != nil || events[0] != "reset" || events[1] != "menu.submitted" {
+		t.Errorf("a client with a cursor of the lost log gets %v: %v", events, err)
 	}
 	checkSession(t, p, answer, 20)
 	later, err := p.client().submit(t.Context(), body(t, 3))
