@@ -71,6 +71,10 @@
 //     of the session. A reader who comes late or comes back gets what it missed
 //     from history, then goes on live, in one loop: no gap, no repeat.
 //
+// What the log no longer holds (archived sessions) stands in the table history,
+// from which a lost log can be restored too. An erased session leaves only its
+// tombstone, everywhere.
+//
 // An event is never changed or taken back. The first answer for a dish, stage and
 // epoch counts, in the order of the log, so anything may be delivered or appended
 // twice. Rows can be thrown away and built again from sequence 1.

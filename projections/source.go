@@ -29,26 +29,31 @@ type source struct {
 
 // read returns entries after a sequence in order, and the sequence up to which they are all that there is; upTo at most.
 func (s source) read(ctx context.Context, after, upTo uint64) (entries []eventstore.Entry, through uint64, err error) {
-	entries, err = s.log.Read(ctx, after, readPage)
-	if err != nil {
-		return nil, 0, err
+	entries, held, through, err := s.page(ctx, after, upTo, false)
+	return merge(entries, held), through, err
+}
+
+// page returns what the log holds after a sequence, and what history does if the log has a gap there, or if both are
+// wanted; and the sequence up to which that is all.
+func (s source) page(ctx context.Context, after, upTo uint64, both bool) (entries []eventstore.Entry, held []HistoryRow, through uint64, err error) {
+	if entries, err = s.log.Read(ctx, after, readPage); err != nil {
+		return nil, nil, 0, err
 	}
 	if through = upTo; len(entries) == readPage {
 		through = min(upTo, entries[len(entries)-1].Seq)
 	}
 	entries = before(entries, through)
-	if uint64(len(entries)) == through-after {
-		return entries, through, nil
+	if !both && uint64(len(entries)) == through-after {
+		return entries, nil, through, nil
 	}
-	held, err := historyRange(ctx, s.pool, after, through, readPage)
-	if err != nil {
-		return nil, 0, err
+	if held, err = historyRange(ctx, s.pool, after, through, readPage); err != nil {
+		return nil, nil, 0, err
 	}
 	if len(held) == readPage {
 		through = held[len(held)-1].Seq
 		entries = before(entries, through)
 	}
-	return merge(entries, held), through, nil
+	return entries, held, through, nil
 }
 
 // before returns the entries up to a sequence.

@@ -93,11 +93,12 @@ func (o *Operations) Verify(ctx context.Context, progress func(Progress)) (repor
 		if report.Sessions, err = c.table(ctx, "sessions", "session_id"); err != nil {
 			return err
 		}
-		if report.Dishes, err = c.table(ctx, "menus", "id"); err != nil {
-			return err
-		}
-		return o.compareHistory(ctx, &report)
+		report.Dishes, err = c.table(ctx, "menus", "id")
+		return err
 	})
+	if err == nil {
+		err = o.compareHistory(ctx, &report)
+	}
 	if err != nil {
 		return report, fmt.Errorf("verify: %w", err)
 	}
@@ -233,23 +234,11 @@ func (c comparison) columns(ctx context.Context, table, id string, r hashedRow) 
 
 // compareHistory holds every event of the log up to the report's sequence against its copy.
 func (o *Operations) compareHistory(ctx context.Context, report *Report) error {
+	source := source{o.log, o.pool}
 	for at := uint64(0); at < report.Seq; {
-		entries, err := o.log.Read(ctx, at, readPage)
+		entries, held, through, err := source.page(ctx, at, report.Seq, true)
 		if err != nil {
 			return err
-		}
-		through := report.Seq
-		if len(entries) == readPage {
-			through = min(through, entries[len(entries)-1].Seq)
-		}
-		entries = before(entries, through)
-		held, err := historyRange(ctx, o.pool, at, through, readPage)
-		if err != nil {
-			return err
-		}
-		if len(held) == readPage {
-			through = held[len(held)-1].Seq
-			entries = before(entries, through)
 		}
 		if err := o.comparePage(ctx, entries, held, report); err != nil {
 			return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"kondate/projections"
 	"kondate/streams"
 )
@@ -26,8 +28,11 @@ func (restoreCommand) Help() string {
 // Run restores the log, projects it and verifies what came of it.
 func (c restoreCommand) Run(ctx context.Context, env environment) error {
 	return beside(ctx, env, c.Storage, func(a *app) error {
-		if err := streams.EnsureStream(ctx, a.js, a.topology()); err != nil {
-			return err
+		// A stream that is there keeps its settings, which this command does not know.
+		if _, err := a.js.Stream(ctx, streams.EventStream); errors.Is(err, jetstream.ErrStreamNotFound) {
+			if err := streams.EnsureStream(ctx, a.js, a.topology()); err != nil {
+				return err
+			}
 		}
 		store, _, err := a.openStore("restore")
 		if err != nil {
