@@ -144,6 +144,13 @@ func (x *archiver) export(ctx context.Context, write func(eventstore.Entry) erro
 			if err != nil {
 				return err
 			}
+			at, err := x.history.Checkpoint(ctx)
+			if err != nil {
+				return err
+			}
+			if len(entries) == 0 || entries[len(entries)-1].Seq > at {
+				continue // it has moved on: the rows do not know yet
+			}
 			if err := x.history.Holds(ctx, key, entries); err != nil {
 				return err
 			}
