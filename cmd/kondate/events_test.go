@@ -174,40 +174,50 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// BenchmarkParquet writes ten million events and reports the memory that it took at most.
+// BenchmarkParquet writes many events, short ones and those of long menus, and reports the memory that it took at most. Run
+// one at a time: the memory is that of the process so far.
 func BenchmarkParquet(b *testing.B) {
-	const events = 10_000_000
-	data, err := json.Marshal(menutest.Completed(menu.Allergen, "0199c0de-7a3b-7c11-9d0e-1a7c3b9e4d21"))
+	for _, size := range []struct{ events, dishes int }{{10_000_000, 1}, {200_000, 40}} {
+		b.Run(fmt.Sprintf("events=%d/dishes=%d", size.events, size.dishes), func(b *testing.B) {
+			items := menutest.Items("0199c0de-7a3b-7c11-9d0e-1a7c3b9e", size.dishes)
+			data, err := json.Marshal(menutest.Completed(menu.Allergen, menutest.IDs(items)...))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				benchParquet(b, data, uint64(size.events))
+			}
+			b.ReportMetric(float64(size.events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(peakMemory(b), "MiB-resident")
+		})
+	}
+}
+
+func benchParquet(b *testing.B, data []byte, events uint64) {
+	b.Helper()
+	file, err := os.Create(filepath.Join(b.TempDir(), "events.parquet"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		file, err := os.Create(filepath.Join(b.TempDir(), "events.parquet"))
-		if err != nil {
+	defer file.Close() //nolint:errcheck // it was only written
+	x := newExporter(formatParquet, file)
+	for i := range events {
+		body := bytes.Replace(data, []byte("0199c0de"), fmt.Appendf(nil, "%08x", i), 1) // no two bodies are alike
+		if err := x.write(eventstore.Envelope{
+			Seq: i + 1, ID: fmt.Sprintf("%08x-ef79-57a2-aa1c-%012x", i*2654435761%(1<<32), i), Type: "allergen.completed", Version: 1,
+			Key: menutest.Key(fmt.Sprintf("0199c0de-7a3b-7c11-9d0e-%012x", i/20)), Time: menutest.Start().Add(time.Duration(i) * time.Millisecond), Data: body,
+		}); err != nil {
 			b.Fatal(err)
 		}
-		x := newExporter(formatParquet, file)
-		for i := range uint64(events) {
-			e := eventstore.Envelope{
-				Seq: i + 1, ID: fmt.Sprintf("%08x-ef79-57a2-aa1c-%012x", i*2654435761%(1<<32), i), Type: "allergen.completed", Version: 1,
-				Key: menutest.Key(fmt.Sprintf("0199c0de-7a3b-7c11-9d0e-%012x", i/20)), Time: menutest.Start().Add(time.Duration(i) * time.Millisecond), Data: data,
-			}
-			if err := x.write(e); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := x.close(); err != nil {
-			b.Fatal(err)
-		}
-		info, err := file.Stat()
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.ReportMetric(float64(info.Size())/(1<<20), "MiB-file")
-		_ = file.Close() // it was only written
 	}
-	b.ReportMetric(float64(events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(peakMemory(b), "MiB-resident")
+	if err := x.close(); err != nil {
+		b.Fatal(err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(info.Size())/(1<<20), "MiB-file")
 }
 
 // peakMemory is the most memory that the process has had, in MiB.

@@ -107,7 +107,11 @@ type parquetExporter struct {
 }
 
 func newParquetExporter(out io.Writer) *parquetExporter {
-	return &parquetExporter{w: parquet.NewGenericWriter[parquetRow](out, parquet.Compression(&zstd.Codec{}), parquet.CreatedBy("kondate", "", ""))}
+	return &parquetExporter{w: parquet.NewGenericWriter[parquetRow](
+		out, parquet.Compression(&zstd.Codec{}),
+		parquet.SkipPageBounds("data"), // the smallest and the largest body of each page say nothing, and stay in memory to the end
+		parquet.CreatedBy("kondate", "", ""),
+	)}
 }
 
 func (x *parquetExporter) write(e eventstore.Envelope) error {
