@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math"
 	"net"
@@ -90,6 +89,10 @@ func (s *Server) start(ctx context.Context, opts *server.Options, log *slog.Logg
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	guard, err := newGuard(opts.StoreDir)
+	if err != nil {
+		return err
+	}
 	ns, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("configure it: %w", err)
@@ -99,7 +102,7 @@ func (s *Server) start(ctx context.Context, opts *server.Options, log *slog.Logg
 	ns.SetLoggerV2(logger, false, false, false)
 	ns.Start()
 	if err = logger.fatal(); err == nil {
-		err = s.checkStore(ctx, opts.StoreDir, log)
+		err = s.checkStore(ctx, guard, log)
 	}
 	if err == nil {
 		err = s.dropHalfBatch(ctx, log)
@@ -107,16 +110,20 @@ func (s *Server) start(ctx context.Context, opts *server.Options, log *slog.Logg
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil {
+		err = guard.end()
+	}
 	if err != nil {
 		ns.Shutdown()
 		ns.WaitForShutdown()
+		return errors.Join(err, guard.putBack())
 	}
-	return err
+	return nil
 }
 
 // checkStore refuses a store of which the server has left out a stream. The server itself only warns about a stream
 // that it cannot read, and the topology would then begin a new log over the old one's files.
-func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) error {
+func (s *Server) checkStore(ctx context.Context, guard *guard, log *slog.Logger) error {
 	account, err := s.ns.JszAccount(&server.JSzOptions{Account: server.DEFAULT_GLOBAL_ACCOUNT, Streams: true})
 	if err != nil {
 		return fmt.Errorf("list the streams: %w", err)
@@ -129,46 +136,20 @@ func (s *Server) checkStore(ctx context.Context, dir string, log *slog.Logger) e
 				"stream", stream.Name, "messages", len(lost.Msgs), "sequences", ranges(lost.Msgs), "bytes", lost.Bytes)
 		}
 	}
-	folder := filepath.Join(dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams")
-	entries, err := os.ReadDir(folder)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("list the stored streams: %w", err)
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		if loaded[name] || strings.HasPrefix(name, ".") { // a dot marks a deletion under way
-			continue
-		}
-		held, err := holdsMessages(filepath.Join(folder, name, "msgs"))
-		if err != nil {
-			return fmt.Errorf("look into the stored stream %s: %w", name, err)
-		}
-		if held {
-			return fmt.Errorf("stream %s in %s is damaged and was not loaded: put a backup in place of the folder, or move it away and run kondate restore", name, folder)
-		}
-		// The kill of a server that was making it. It never held a message.
-		log.WarnContext(ctx, "the making of a stream was cut off, it is made anew", "stream", name)
-		if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
-			return fmt.Errorf("remove the unfinished stream %s: %w", name, err)
+	for name, held := range guard.held {
+		switch {
+		case loaded[name]:
+		case held:
+			return fmt.Errorf("stream %s in %s is damaged and was not loaded: put a backup in place of the folder, or move it away and run kondate restore", name, guard.folder)
+		default:
+			// The kill of a server that was making it. It never held a message.
+			log.WarnContext(ctx, "the making of a stream was cut off, it is made anew", "stream", name)
+			if err := os.RemoveAll(filepath.Join(guard.folder, name)); err != nil {
+				return fmt.Errorf("remove the unfinished stream %s: %w", name, err)
+			}
 		}
 	}
 	return nil
-}
-
-// holdsMessages says whether there is anything in the block files of a folder.
-func holdsMessages(folder string) (bool, error) {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	for _, entry := range entries {
-		info, infoErr := entry.Info()
-		err = errors.Join(err, infoErr)
-		if infoErr == nil && filepath.Ext(entry.Name()) == ".blk" && info.Size() > 0 {
-			return true, nil
-		}
-	}
-	return false, err
 }
 
 // ranges writes sequences as "3, 7-9".
