@@ -187,7 +187,7 @@ func FuzzEventsQuery(f *testing.F) {
 	h := newHarness(f)
 	f.Fuzz(func(t *testing.T, query string) {
 		req, err := http.NewRequest(http.MethodGet, "/v1/events?"+query, nil) //nolint:noctx // a test's request
-		if err != nil || len(query) > 2<<10 { // a longer request line is refused before it comes here
+		if err != nil || len(query) > 2<<10 {                                 // a longer request line is refused before it comes here
 			return
 		}
 		if res := h.do(t, req); res.status != http.StatusOK && res.status != http.StatusBadRequest && res.status != http.StatusForbidden {
