@@ -18,7 +18,12 @@ import (
 	"kondate/streams/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if natstest.RunNode() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func newStore(s *natstest.Server) *eventstore.JetStream {
 	return eventstore.NewJetStream(s.JetStream(), eventstore.Config{MaxEventSize: storetest.MaxEventSize, Logger: slog.New(slog.DiscardHandler)})

@@ -104,7 +104,7 @@ func linkTree(from, to string) error {
 		if entry.IsDir() {
 			return os.MkdirAll(filepath.Join(to, name), 0o700)
 		}
-		return os.Link(path, filepath.Join(to, name))
+		return os.Link(path, filepath.Join(to, name)) //nolint:gosec // the folder is the program's own
 	})
 }
 

@@ -1,9 +1,13 @@
 package natstest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,23 +21,67 @@ import (
 	"kondate/streams"
 )
 
+// stepDownTimeout is how long a leader may take to say that it steps down: without one nobody answers.
+const stepDownTimeout = time.Second
+
 // clusterPatience is how long a cluster may take to agree on something.
 const clusterPatience = 30 * time.Second
 
-// Cluster is three servers of one test, in this process, with the log in three copies.
-type Cluster struct {
-	tb      testing.TB
-	options []*server.Options
+// nodeEnv tells a test binary to be one server of a cluster; see [RunNode].
+const nodeEnv = "KONDATE_TEST_NATS_NODE"
 
-	mu      sync.Mutex // guards servers
-	servers []*server.Server
+// node says what a server of a cluster is.
+type node struct {
+	Name          string
+	Client, Route int // ports
+	Routes        []string
+	Dir           string
+}
+
+// RunNode makes this process a server of another test's cluster, if it was started as one, and then returns true when it
+// has ended. A package that uses [NewCluster] calls it first in its TestMain.
+//
+// The servers are processes of their own so that they can be killed, and because the broker's code for replicated streams
+// has data races that would fail a test under the race detector.
+func RunNode() bool {
+	raw := os.Getenv(nodeEnv)
+	if raw == "" {
+		return false
+	}
+	var n node
+	if err := json.Unmarshal([]byte(raw), &n); err != nil {
+		panic(err) // the parent's defect
+	}
+	s, err := server.NewServer(&server.Options{
+		ServerName: n.Name, Host: "127.0.0.1", Port: n.Client, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: n.Dir, MaxPayload: streams.MinPayload, JetStreamMaxStore: 8 << 30, JetStreamMaxMemory: 1 << 30,
+		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: n.Route},
+		Routes:  server.RoutesFromStr(strings.Join(n.Routes, ",")),
+	})
+	if err != nil {
+		panic(err) // as above
+	}
+	s.Start()
+	_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the parent
+	s.Shutdown()
+	s.WaitForShutdown()
+	return true
+}
+
+// Cluster is three servers of one test, with the log in three copies.
+type Cluster struct {
+	tb    testing.TB
+	nodes []node
+
+	mu        sync.Mutex // guards processes
+	processes []*exec.Cmd
 }
 
 // NewCluster starts three servers with the topology of the log. They end with the test.
 func NewCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	const size = 3
-	c := &Cluster{tb: tb, servers: make([]*server.Server, size)}
+	c := &Cluster{tb: tb, processes: make([]*exec.Cmd, size)}
 	clients, routes := ports(tb, size), ports(tb, size)
 	urls := make([]string, size)
 	for i, port := range routes {
@@ -41,20 +89,13 @@ func NewCluster(tb testing.TB) *Cluster {
 	}
 	dir := tb.TempDir()
 	for i := range size {
-		c.options = append(c.options, &server.Options{
-			ServerName: fmt.Sprintf("s%d", i+1), Host: "127.0.0.1", Port: clients[i], NoSigs: true, NoLog: true,
-			JetStream: true, StoreDir: filepath.Join(dir, fmt.Sprint(i+1)), MaxPayload: streams.MinPayload,
-			JetStreamMaxStore: 8 << 30, JetStreamMaxMemory: 1 << 30,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: routes[i]},
-			Routes:  server.RoutesFromStr(strings.Join(urls, ",")),
-		})
-	}
-	for i := range size {
+		name := fmt.Sprintf("s%d", i+1)
+		c.nodes = append(c.nodes, node{Name: name, Client: clients[i], Route: routes[i], Routes: urls, Dir: filepath.Join(dir, name)})
 		c.Start(i)
 	}
 	tb.Cleanup(func() {
 		for i := range size {
-			c.Stop(i)
+			c.Kill(i)
 		}
 	})
 	js := c.JetStream()
@@ -64,40 +105,51 @@ func NewCluster(tb testing.TB) *Cluster {
 	return c
 }
 
-// Start starts one of the servers, which is stopped.
+// Start starts one of the servers, which was killed.
 func (c *Cluster) Start(i int) {
 	c.tb.Helper()
-	s, err := server.NewServer(c.options[i].Clone())
+	raw, err := json.Marshal(c.nodes[i])
 	if err != nil {
 		c.tb.Fatal(err)
 	}
-	s.Start()
-	if !s.ReadyForConnections(clusterPatience) {
-		c.tb.Fatalf("server %d takes no connections", i+1)
+	cmd := exec.Command(os.Args[0]) //nolint:noctx // the test itself; it ends with the test
+	cmd.Env = append(os.Environ(), nodeEnv+"="+string(raw))
+	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+		c.tb.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		c.tb.Fatal(err)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.servers[i] = s
+	c.processes[i] = cmd
+	c.mu.Unlock()
+	c.eventually("a server to take connections", func() error {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.nodes[i].Client)) //nolint:noctx // closed at once
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
 }
 
-// Stop stops one of the servers. Stopping twice is harmless.
-func (c *Cluster) Stop(i int) {
+// Kill ends one of the servers as a power cut would. Killing twice is harmless.
+func (c *Cluster) Kill(i int) {
 	c.mu.Lock()
-	s := c.servers[i]
-	c.servers[i] = nil
+	cmd := c.processes[i]
+	c.processes[i] = nil
 	c.mu.Unlock()
-	if s != nil {
-		s.Shutdown()
-		s.WaitForShutdown()
+	if cmd != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
 	}
 }
 
 // Conn returns a connection to any of the servers, which finds another one when that is gone. It closes with the test.
 func (c *Cluster) Conn() *nats.Conn {
 	c.tb.Helper()
-	urls := make([]string, len(c.options))
-	for i, o := range c.options {
-		urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", o.Port)
+	urls := make([]string, len(c.nodes))
+	for i, n := range c.nodes {
+		urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", n.Client)
 	}
 	nc, err := nats.Connect(strings.Join(urls, ","), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
 	if err != nil {
@@ -119,7 +171,7 @@ func (c *Cluster) JetStream() jetstream.JetStream {
 
 // StepDown makes the leader of the log hand over to another server. There may be none at the moment, which is an error.
 func (c *Cluster) StepDown(nc *nats.Conn) error {
-	reply, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+streams.EventStream, nil, clusterPatience)
+	reply, err := nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+streams.EventStream, nil, stepDownTimeout)
 	if err != nil {
 		return fmt.Errorf("ask the leader to step down: %w", err)
 	}
