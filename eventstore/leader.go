@@ -84,6 +84,12 @@ func (s *JetStream) LastOf(ctx context.Context, key menu.Key) (uint64, error) {
 	return s.lastOf(ctx, streams.SessionFilter(key))
 }
 
+// Newest returns the sequence of the newest event that the log holds, 0 if it holds none. [JetStream.Last] is beyond it
+// when events at the end were removed, or lost by a broker that remembers how far it had come. The leader answers.
+func (s *JetStream) Newest(ctx context.Context) (uint64, error) {
+	return s.lastOf(ctx, streams.AllEvents)
+}
+
 // lastOf returns the sequence of the last message on a filter, 0 if there is none.
 func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
 	answer, err := s.get(ctx, getRequest{LastFor: filter})

@@ -20,6 +20,8 @@ var (
 	ErrBusy = errors.New("another operation on the read models is under way: wait for its end")
 	// ErrOtherStream says that the rows were made from another stream than the one that is followed.
 	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, or bring it back with kondate restore, or start with an empty database")
+	// ErrLostInside says that the log has lost events whose sequences it will not give again, so that they cannot be put back.
+	ErrLostInside = errors.New("stop every kondate serve, move the folder nats of the data dir away (with a NATS of your own: remove the stream), and run kondate restore, which makes the log anew from history")
 	// ErrLostEnd says that the log has lost events at its end.
 	ErrLostEnd = errors.New("stop every kondate serve and run kondate restore, which puts them back")
 )

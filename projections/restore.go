@@ -16,8 +16,7 @@ import (
 type Importer interface {
 	Log
 	Reader
-	// Last returns the sequence of the log's newest message, 0 if it is empty.
-	Last(ctx context.Context) (uint64, error)
+	End
 	// Import appends entries as they were recorded; the log must end at after.
 	Import(ctx context.Context, after uint64, entries []eventstore.Entry) error
 }
@@ -69,6 +68,11 @@ func Restore(ctx context.Context, pool *pgxpool.Pool, log Importer, cfg Projecto
 	r.Lost = live.seq
 	copier := copier{pool: pool, log: log, progress: progress}
 	if live.identity == identity {
+		if err := live.checkEnd(ctx, conn, log); errors.Is(err, ErrLostInside) {
+			return r, err // what to do is its text
+		} else if err != nil && !errors.Is(err, ErrLostEnd) {
+			return fail(err)
+		}
 		if r.Events, err = copier.end(ctx, last, live.seq); err != nil {
 			return fail(err)
 		}

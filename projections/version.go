@@ -104,10 +104,17 @@ order by v.version`
 	return versions, nil
 }
 
+// End is where a log ends.
+type End interface {
+	// Last returns the sequence of the log's newest message, 0 if it is empty. The next one gets a higher one.
+	Last(ctx context.Context) (uint64, error)
+	// Newest returns the sequence of the newest event that is still there, 0 if there is none.
+	Newest(ctx context.Context) (uint64, error)
+}
+
 // CheckLog compares the log with the rows before anything is appended: it refuses a log that is not the one that the rows
-// were made from, or that lost events at its end, whose sequences the next appends would take. last is the log's last
-// sequence.
-func CheckLog(ctx context.Context, pool *pgxpool.Pool, identity string, last uint64) error {
+// were made from, or that lost events at its end ([ErrLostEnd], [ErrLostInside]), whose place the next appends would take.
+func CheckLog(ctx context.Context, pool *pgxpool.Pool, identity string, log End) error {
 	live, err := liveCheckpoint(ctx, pool)
 	if errors.Is(err, ErrNotFound) {
 		return nil // no projector has run yet
@@ -121,9 +128,33 @@ func CheckLog(ctx context.Context, pool *pgxpool.Pool, identity string, last uin
 	if err := live.check(identity); err != nil {
 		return err
 	}
-	if last < live.seq {
+	return live.checkEnd(ctx, pool, log)
+}
+
+// checkEnd compares the log's end with history, which knows what the log must hold. The log's last sequence alone says too
+// little: a broker remembers it apart from the blocks, and so it stays when a block was cut or is gone.
+func (c checkpoint) checkEnd(ctx context.Context, q querier, log End) error {
+	last, err := log.Last(ctx)
+	if err != nil {
+		return err
+	}
+	newest, err := log.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	const sql = `select coalesce(min(seq), 0), coalesce(max(seq), 0) from public.history h where seq > $1 and seq <= $2 and type <> ''
+  and not exists (select from public.archived_sessions a where a.tenant = h.tenant and a.session_id = h.session_id)`
+	var from, to int64
+	if err := q.QueryRow(ctx, sql, toBigint(newest), toBigint(c.seq)).Scan(&from, &to); err != nil {
+		return fmt.Errorf("compare the log's end with history: %w", err)
+	}
+	switch first := fromBigint(from); {
+	case first > 0 && first <= last:
+		return fmt.Errorf("the newest event in the log is event %d, the rows stand at event %d: the log has lost events %d to %d, and history holds them still: %w",
+			newest, c.seq, first, fromBigint(to), ErrLostInside)
+	case last < c.seq:
 		return fmt.Errorf("the log ends at event %d, the rows stand at event %d: the log has lost events %d to %d, and history holds them still: %w",
-			last, live.seq, last+1, live.seq, ErrLostEnd)
+			last, c.seq, last+1, c.seq, ErrLostEnd)
 	}
 	return nil
 }

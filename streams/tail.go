@@ -19,8 +19,9 @@ const (
 
 // dropHalfBatch removes the beginning of a batch that stands at the end of the log without its end. A server that is
 // killed while it writes a committed batch writes the rest from its staging store at the next start; if that is damaged
-// or lost it only complains, and a menu would stand in the log in part. Nobody was told that it is there: the
-// acknowledgement comes after the last message.
+// or lost it only complains, and a menu would stand in the log in part. After a kill nobody was told that it is there: the
+// acknowledgement comes after the last message. A damaged disk, or a power cut with relaxed sync, may have cut a batch that
+// was acknowledged; if the rows know it, the comparison of log and history names it.
 func (s *Server) dropHalfBatch(ctx context.Context, log *slog.Logger) (err error) {
 	nc, err := s.Connect()
 	if err != nil {
@@ -62,10 +63,10 @@ func (s *Server) dropHalfBatch(ctx context.Context, log *slog.Logger) (err error
 			err = stream.DeleteMsg(ctx, seq)
 		}
 		if err != nil {
-			return fmt.Errorf("remove the half of a batch that was never acknowledged, event %d on %s: %w", seq, last.Subject, err)
+			return fmt.Errorf("remove the half of a batch, event %d on %s: %w", seq, last.Subject, err)
 		}
 	}
-	log.LogAttrs(ctx, slog.LevelWarn, "the log ended with the first part of a batch that was never acknowledged, it was removed",
+	log.LogAttrs(ctx, slog.LevelWarn, "the log ended with the first part of a batch without its end, it was removed",
 		slog.String("subject", last.Subject), slog.Uint64("messages", count), slog.Uint64("last_seq", last.Sequence))
 	return nil
 }

@@ -131,7 +131,7 @@ type verifyCommand struct {
 func (verifyCommand) Help() string { return "Example: kondate projections verify" }
 
 // errDifferent is the outcome of a verification that found something.
-var errDifferent = errors.New("the rows are not what the log says: kondate projections rebuild makes them anew from the log")
+var errDifferent = errors.New("log, history and rows differ: kondate projections rebuild makes the rows anew; events that the log lacks come back with a restore into a new log (docs/durability.md)")
 
 // Run verifies.
 func (c verifyCommand) Run(ctx context.Context, env environment) error {

@@ -94,7 +94,7 @@ func TestLostEndIsRefused(t *testing.T) {
 	if err := os.Remove(filepath.Join(store, "index.db")); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := p.kondate("serve", "--http-addr", "127.0.0.1:0")
+	code, _, stderr := p.refused("serve", "--http-addr", "127.0.0.1:0")
 	if code != exitFailed || !strings.Contains(stderr, "the log has lost events ") || !strings.Contains(stderr, "kondate restore") {
 		t.Fatalf("serve: %d\n%s", code, stderr)
 	}

@@ -136,11 +136,7 @@ func (a *app) checkLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	last, err := eventstore.NewJetStream(a.js, eventstore.Config{Logger: a.log}).Last(ctx)
-	if err != nil {
-		return err
-	}
-	return projections.CheckLog(ctx, a.pool, identity, last)
+	return projections.CheckLog(ctx, a.pool, identity, eventstore.NewJetStream(a.js, eventstore.Config{Logger: a.log}))
 }
 
 func prepareDataDir(dir string) error {
