@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -21,8 +19,6 @@ const (
 	maxConsumers = 1000
 	// duplicates is how long the broker remembers event ids.
 	duplicates = 2 * time.Minute
-	// maxAckPending bounds the deliveries of one stage that are under way in all processes together.
-	maxAckPending = 256
 )
 
 // Topology holds the settings of the streams and consumers.
@@ -32,9 +28,6 @@ type Topology struct {
 	StoreDir string        // folder whose disk counts for MaxBytes; needed only if that is 0
 	AckWait  time.Duration // silence of a stage after which its delivery goes to another process
 }
-
-// StageConsumer names the durable consumer of a stage. A change of its filter or meaning needs a new name.
-func StageConsumer(stage menu.Stage) string { return "stage-" + stage.String() + "-v1" }
 
 // IncompatibleError says how an existing stream or consumer differs from the one that is needed.
 type IncompatibleError struct {
@@ -52,6 +45,7 @@ func (e *IncompatibleError) Error() string {
 
 const (
 	streamAdvice   = "its events may be the only history, so nothing is changed: change it by hand if the broker can, or back it up and remove it, or point nats.url at another account"
+	retryAdvice    = "remove it: at the next start it is made anew, and what waited in it is found again"
 	consumerAdvice = "remove it, and at the next start the stage reads the log anew and works on what is unanswered"
 )
 
@@ -71,8 +65,8 @@ func compatible(what, advice string, settings []setting) error {
 	return nil
 }
 
-// Ensure makes the stream of the log and the eight stages' consumers where they are missing, and applies the settings
-// that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
+// Ensure makes the stream of the log, the one of waiting retries and the stages' consumers where they are missing, and
+// applies the settings that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
 // stream or consumer that means something else is refused with an [*IncompatibleError].
 func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 	if t.AckWait <= 0 {
@@ -81,15 +75,20 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 	if err := EnsureStream(ctx, js, t); err != nil {
 		return err
 	}
+	if err := t.ensureRetryStream(ctx, js); err != nil {
+		return err
+	}
 	for _, stage := range menu.Stages() {
-		if err := t.ensureConsumer(ctx, js, stage); err != nil {
-			return err
+		for _, c := range consumers(stage) {
+			if err := t.ensureConsumer(ctx, js, c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// EnsureStream is [Ensure] without the consumers, for programs that only read or fill the log.
+// EnsureStream is [Ensure] for the log alone, for programs that only read or fill the log.
 func EnsureStream(ctx context.Context, js jetstream.JetStream, t Topology) error {
 	if t.Replicas < 1 || t.MaxBytes < 0 {
 		return fmt.Errorf("topology of %d replicas and %d bytes: replicas must be positive, bytes not negative", t.Replicas, t.MaxBytes)
@@ -170,62 +169,6 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 func sameStream(a, b jetstream.StreamConfig) bool {
 	return a.AllowDirect == b.AllowDirect && a.AllowAtomicPublish == b.AllowAtomicPublish && a.Compression == b.Compression &&
 		a.Duplicates == b.Duplicates && a.MaxConsumers == b.MaxConsumers && a.Replicas == b.Replicas && a.MaxBytes == b.MaxBytes
-}
-
-func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, stage menu.Stage) error {
-	name := StageConsumer(stage)
-	want := jetstream.ConsumerConfig{
-		Durable: name, Name: name, Description: "work of the stage " + stage.String(),
-		FilterSubjects: []string{TypeFilter(menu.Submitted{}.Type()), TypeFilter(menu.StageRetryRequested{Stage: stage}.Type())},
-		DeliverPolicy:  jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: t.AckWait, MaxAckPending: maxAckPending, MaxDeliver: -1,
-	}
-	consumer, err := js.Consumer(ctx, EventStream, name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		if _, err = js.CreateConsumer(ctx, EventStream, want); err == nil {
-			return nil
-		}
-		if !errors.Is(err, jetstream.ErrConsumerExists) {
-			return fmt.Errorf("make consumer %s: %w", name, err)
-		}
-		consumer, err = js.Consumer(ctx, EventStream, name) // another process was quicker, with another ack_wait
-	}
-	// A push consumer of that name is a difference like any other, but the client has an error of its own for it.
-	if errors.Is(err, jetstream.ErrNotPullConsumer) {
-		return &IncompatibleError{What: "consumer " + name, Field: "deliver_subject", Have: "set (push)", Want: "", advice: consumerAdvice}
-	}
-	if err != nil {
-		return fmt.Errorf("look for consumer %s: %w", name, err)
-	}
-	have := consumer.CachedInfo().Config
-	if err := compatible("consumer "+name, consumerAdvice, []setting{
-		{"filter_subjects", sorted(have.FilterSubjects), sorted(want.FilterSubjects)},
-		{"ack_policy", have.AckPolicy, want.AckPolicy},
-		{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy},
-		{"replay_policy", have.ReplayPolicy, want.ReplayPolicy},
-		{"headers_only", have.HeadersOnly, want.HeadersOnly},
-		// What follows would lose deliveries without a word.
-		{"max_deliver", have.MaxDeliver, want.MaxDeliver},
-		{"inactive_threshold", have.InactiveThreshold, want.InactiveThreshold},
-		{"mem_storage", have.MemoryStorage, want.MemoryStorage},
-		// A back-off replaces ack_wait.
-		{"backoff", have.BackOff, want.BackOff},
-	}); err != nil {
-		return err
-	}
-	if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
-		return nil
-	}
-	next := have
-	next.AckWait, next.MaxAckPending = want.AckWait, want.MaxAckPending
-	if _, err := js.UpdateConsumer(ctx, EventStream, next); err != nil {
-		return fmt.Errorf("change consumer %s: %w", name, err)
-	}
-	return nil
-}
-
-func sorted(subjects []string) string {
-	return strings.Join(slices.Sorted(slices.Values(subjects)), " ")
 }
 
 // freeShare returns 80 % of the free disk under a folder.

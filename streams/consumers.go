@@ -1,0 +1,94 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/menu"
+)
+
+// maxAckPending bounds the deliveries of one stage that are under way in all processes together.
+const maxAckPending = 256
+
+// StageConsumer names the durable consumer of a stage. A change of its filter or meaning needs a new name.
+func StageConsumer(stage menu.Stage) string { return "stage-" + stage.String() + "-v1" }
+
+// stageConsumer is a durable consumer of a stage.
+type stageConsumer struct {
+	name, stream, description string
+	filters                   []string
+}
+
+// consumers returns a stage's two: of what the log asks it to do, and of its attempts that have waited.
+func consumers(stage menu.Stage) []stageConsumer {
+	return []stageConsumer{
+		{
+			StageConsumer(stage), EventStream, "work of the stage " + stage.String(),
+			[]string{TypeFilter(menu.Submitted{}.Type()), TypeFilter(menu.StageRetryRequested{Stage: stage}.Type())},
+		},
+		{RetryConsumer(stage), RetryStream, "retries of the stage " + stage.String() + " that are due", []string{retryDue(stage)}},
+	}
+}
+
+func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c stageConsumer) error {
+	name := c.name
+	want := jetstream.ConsumerConfig{
+		Durable: name, Name: name, Description: c.description, FilterSubjects: c.filters,
+		DeliverPolicy:  jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: t.AckWait, MaxAckPending: maxAckPending, MaxDeliver: -1,
+	}
+	consumer, err := js.Consumer(ctx, c.stream, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if _, err = js.CreateConsumer(ctx, c.stream, want); err == nil {
+			return nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerExists) {
+			return fmt.Errorf("make consumer %s: %w", name, err)
+		}
+		consumer, err = js.Consumer(ctx, c.stream, name) // another process was quicker, with another ack_wait
+	}
+	// A push consumer of that name is a difference like any other, but the client has an error of its own for it.
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return &IncompatibleError{What: "consumer " + name, Field: "deliver_subject", Have: "set (push)", Want: "", advice: consumerAdvice}
+	}
+	if err != nil {
+		return fmt.Errorf("look for consumer %s: %w", name, err)
+	}
+	have := consumer.CachedInfo().Config
+	if len(have.FilterSubjects) == 0 && have.FilterSubject != "" { // how the broker keeps a single one
+		have.FilterSubjects = []string{have.FilterSubject}
+	}
+	if err := compatible("consumer "+name, consumerAdvice, []setting{
+		{"filter_subjects", sorted(have.FilterSubjects), sorted(want.FilterSubjects)},
+		{"ack_policy", have.AckPolicy, want.AckPolicy},
+		{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy},
+		{"replay_policy", have.ReplayPolicy, want.ReplayPolicy},
+		{"headers_only", have.HeadersOnly, want.HeadersOnly},
+		// What follows would lose deliveries without a word.
+		{"max_deliver", have.MaxDeliver, want.MaxDeliver},
+		{"inactive_threshold", have.InactiveThreshold, want.InactiveThreshold},
+		{"mem_storage", have.MemoryStorage, want.MemoryStorage},
+		// A back-off replaces ack_wait.
+		{"backoff", have.BackOff, want.BackOff},
+	}); err != nil {
+		return err
+	}
+	if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
+		return nil
+	}
+	next := have
+	next.AckWait, next.MaxAckPending = want.AckWait, want.MaxAckPending
+	if _, err := js.UpdateConsumer(ctx, c.stream, next); err != nil {
+		return fmt.Errorf("change consumer %s: %w", name, err)
+	}
+	return nil
+}
+
+func sorted(subjects []string) string {
+	return strings.Join(slices.Sorted(slices.Values(subjects)), " ")
+}
