@@ -39,7 +39,7 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c 
 	name := c.name
 	want := jetstream.ConsumerConfig{
 		Durable: name, Name: name, Description: c.description, FilterSubjects: c.filters,
-		DeliverPolicy:  jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: t.AckWait, MaxAckPending: maxAckPending, MaxDeliver: -1,
 	}
 	consumer, err := js.Consumer(ctx, c.stream, name)
@@ -91,4 +91,16 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c 
 
 func sorted(subjects []string) string {
 	return strings.Join(slices.Sorted(slices.Values(subjects)), " ")
+}
+
+// OpenConsumer returns one of the stages' consumers by its name, see [StageConsumer] and [RetryConsumer].
+func OpenConsumer(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Consumer, error) {
+	for _, stage := range menu.Stages() {
+		for _, c := range consumers(stage) {
+			if c.name == name {
+				return js.Consumer(ctx, c.stream, name)
+			}
+		}
+	}
+	return nil, fmt.Errorf("open consumer %q: %w", name, jetstream.ErrConsumerNotFound)
 }

@@ -85,7 +85,9 @@ func RetryConsumer(stage menu.Stage) string { return "stage-" + stage.String() +
 func retryDue(stage menu.Stage) string { return retryRoot + ".due." + stage.String() }
 
 // retryAt is the subject of one waiting message. A schedule replaces the one on its subject.
-func retryAt(stage menu.Stage, id string) string { return retryRoot + ".at." + stage.String() + "." + id }
+func retryAt(stage menu.Stage, id string) string {
+	return retryRoot + ".at." + stage.String() + "." + id
+}
 
 // Retries is the clock of attempts that have to wait: the broker keeps a message until its time and then hands it to the
 // stage's retry consumer. What waits takes up no place in the stage's own consumer and survives every restart.

@@ -192,9 +192,9 @@ func (a *app) stages() (part, error) {
 		return part{}, err
 	}
 	consumer := func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return deliveries.Consumer(ctx, streams.EventStream, name)
+		return streams.OpenConsumer(ctx, deliveries, name)
 	}
-	engine, err := stage.New(store, consumer, stage.Config{
+	engine, err := stage.New(store, streams.NewRetries(a.js), consumer, stage.Config{
 		Providers:        providers,
 		MaxParallelTasks: a.cfg.Processing.MaxParallelTasks,
 		TaskTimeout:      a.cfg.Processing.TaskTimeout,

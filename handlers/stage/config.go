@@ -31,9 +31,10 @@ const (
 	maxRetryDelay = time.Hour
 )
 
-// Config holds the settings of an [Engine]. Every field is required.
+// Config holds the settings of an [Engine]. Every field is required but Limits.
 type Config struct {
 	Providers map[menu.Stage]Provider // one for each of the eight stages
+	Limits    map[string]Limits       // of providers, by their name; one that is missing has none
 
 	MaxParallelTasks int           // dishes at once, for each stage of this process
 	TaskTimeout      time.Duration // one attempt for one dish
@@ -55,6 +56,11 @@ func (c Config) Validate() error {
 	}
 	for _, s := range menu.Stages() {
 		check(c.Providers[s] != nil, fmt.Sprintf("Providers[%s]", s), "is missing")
+	}
+	for name, l := range c.Limits {
+		if err := l.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("stage.Config.Limits[%s]: %w", name, err))
+		}
 	}
 	check(c.MaxParallelTasks > 0, "MaxParallelTasks", "must be at least 1")
 	check(c.TaskTimeout > 0, "TaskTimeout", "must be positive")

@@ -30,7 +30,7 @@ func (s *stage) handler(ctx context.Context) message.NoPublishHandlerFunc {
 		if err != nil {
 			return fmt.Errorf("read the metadata of a delivery: %w", err)
 		}
-		trigger := eventstore.Decode(raw.Subject(), meta.Sequence.Stream, meta.Timestamp, raw.Headers(), raw.Data())
+		trigger := eventstore.Decode(streams.LogSubject(raw, meta), meta.Sequence.Stream, meta.Timestamp, raw.Headers(), raw.Data())
 		v, err := s.handle(ctx, trigger, meta.NumDelivered > 1)
 		if err != nil {
 			return err

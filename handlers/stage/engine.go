@@ -23,30 +23,34 @@ var errEnded = errors.New("the deliveries ended, is the connection closed?")
 type Engine struct {
 	subscriber *streams.Subscriber
 	cfg        Config
+	retries    Retries
 	stages     [menu.StageCount]*stage
 }
 
-// New returns an engine that works on the deliveries of the stages' consumers and records the answers in log.
-// consumer finds a stage's consumer by the name that [streams.StageConsumer] gives it. New fails if the configuration
-// is not valid.
-func New(log Log, consumer func(ctx context.Context, name string) (jetstream.Consumer, error), cfg Config) (*Engine, error) {
+// New returns an engine that works on the deliveries of the stages' consumers, records the answers in log and lets
+// attempts wait in retries. consumer finds a stage's consumer by the name that [streams.StageConsumer] or
+// [streams.RetryConsumer] gives it. New fails if the configuration is not valid.
+func New(log Log, retries Retries, consumer func(ctx context.Context, name string) (jetstream.Consumer, error), cfg Config) (*Engine, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, subscriber: streams.NewSubscriber(streams.SubscriberConfig{
+	e := &Engine{cfg: cfg, retries: retries, subscriber: streams.NewSubscriber(streams.SubscriberConfig{
 		Consumer: consumer, InFlight: inHand, AckWait: cfg.AckWait, Drain: drain, Logger: cfg.Logger,
 	})}
+	guards := map[string]*guard{}
 	for _, s := range menu.Stages() {
+		provider := cfg.Providers[s]
+		name := provider.Name()
+		if guards[name] == nil {
+			guards[name] = newGuard(name, cfg.Limits[name], cfg.Logger)
+		}
 		e.stages[s] = &stage{
-			stage: s, provider: cfg.Providers[s], log: log, cfg: cfg,
-			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", cfg.Providers[s].Name())),
+			stage: s, provider: provider, guard: guards[name], stats: newStats(s, name), log: log, retries: retries, cfg: cfg,
+			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", name)),
 		}
 	}
 	return e, nil
 }
-
-// SetAside returns how many messages a stage has set aside because no attempt would ever make sense of them.
-func (e *Engine) SetAside(s menu.Stage) uint64 { return e.stages[s].setAside.Load() }
 
 // Run works until ctx ends, then stops in order: nothing new is fetched, dishes that wait are not begun, those that
 // run get a second, what is finished is recorded, and every delivery with open dishes is handed back. It returns nil
@@ -63,10 +67,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("make the router of the stages: %w", err)
 	}
 	for _, s := range e.stages {
-		s.pool = newPool(calls, s.provider, s.cfg, s.logger)
-		consumer := streams.StageConsumer(s.stage)
-		router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records)).
-			AddMiddleware(s.later(base), middleware.Recoverer)
+		pool := newPool(calls, s)
+		defer pool.halt(errStopped)
+		s.pool.Store(pool)
+		for _, consumer := range []string{streams.StageConsumer(s.stage), streams.RetryConsumer(s.stage)} {
+			router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records)).
+				AddMiddleware(s.later(base), middleware.Recoverer)
+		}
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(base) }()
@@ -77,7 +84,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 
 	for _, s := range e.stages {
-		s.pool.stop()
+		s.pool.Load().stop()
 	}
 	defer time.AfterFunc(grace, func() { cut(errStopped) }).Stop()
 	defer time.AfterFunc(recordGrace, func() { abandon(errStopped) }).Stop()
@@ -88,7 +95,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	for _, s := range e.stages {
 		select {
-		case <-s.pool.quiet:
+		case <-s.pool.Load().quiet:
 		case <-records.Done():
 			s.logger.LogAttrs(base, slog.LevelWarn, "a provider ignores the end of its context; the stop does not wait for it")
 		}

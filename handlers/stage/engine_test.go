@@ -28,7 +28,7 @@ func TestConfigNamesEveryBadField(t *testing.T) {
 	if err := config(&scripted{answer: answerOK}).Validate(); err != nil {
 		t.Errorf("a valid configuration: %v", err)
 	}
-	if _, err := stage.New(eventstore.NewMemory(0), newQueue().consumer, stage.Config{}); err == nil {
+	if _, err := stage.New(eventstore.NewMemory(0), newQueue(), newQueue().consumer, stage.Config{}); err == nil {
 		t.Error("New took an empty configuration")
 	}
 }

@@ -30,25 +30,37 @@ func TestTemporaryFailureIsTriedAgainWhenItIsDue(t *testing.T) {
 		w := setup(t, p)
 		defer w.stop()
 		submitted := w.submit(t, "s", 5)[0]
+		if acked, _ := w.queue.deliver(menu.Ingredient, submitted, 1).settled(); !acked {
+			t.Fatal("the delivery holds on to dishes that wait")
+		}
 		want := []menu.DishID{"d0", "d1", "d2", "d3", "d4"}
 		for n := range 2 {
-			acked, delay := w.queue.deliver(menu.Ingredient, submitted, uint64(2*n)+1).settled()
-			base := time.Minute << n
-			if acked || delay < base*8/10 || delay > base*12/10 {
-				t.Fatalf("attempt %d: acked %v, comes again after %s, want %s give or take a fifth", n+1, acked, delay, base)
-			}
-			<-time.After(delay / 2) // the broker's nak may get lost: the delivery comes early
-			if acked, left := w.queue.deliver(menu.Ingredient, submitted, uint64(2*n)+2).settled(); acked || left > delay/2+time.Millisecond {
-				t.Fatalf("before it is due: acked %v, comes again after %s", acked, left)
-			}
 			if got := p.asked(); len(got) != len(want) {
 				t.Fatalf("asked for %v, want %v", got, want)
 			}
+			waits, ok := w.queue.next(menu.Ingredient)
+			base, delay := time.Minute<<n, time.Until(waits.at)
+			if !ok || delay < base*8/10 || delay > base*12/10 {
+				t.Fatalf("attempt %d: the next one is due in %s, want %s give or take a fifth", n+1, delay, base)
+			}
+			<-time.After(delay / 2) // the broker's clock may be wrong
+			if acked, left := w.queue.retry(waits, 1).settled(); acked || left > delay/2+time.Millisecond || left < delay/2-time.Millisecond {
+				t.Fatalf("before it is due: acked %v, comes again after %s", acked, left)
+			}
+			// Whatever else comes meanwhile asks for nothing.
+			if acked, _ := w.queue.deliver(menu.Ingredient, submitted, 2).settled(); !acked || len(p.asked()) != len(want) {
+				t.Fatalf("acked %v, asked for %v", acked, p.asked())
+			}
 			<-time.After(delay)
+			for again := range uint64(2) {
+				if acked, _ := w.queue.retry(waits, 2+again).settled(); !acked {
+					t.Fatal("a retry was not acknowledged")
+				}
+			}
 			want = append(want, "d1", "d2")
 		}
-		if acked, _ := w.queue.deliver(menu.Ingredient, submitted, 5).settled(); !acked {
-			t.Fatal("the third attempt succeeded and was not acknowledged")
+		if waits, ok := w.queue.next(menu.Ingredient); ok {
+			t.Errorf("%+v still waits", waits)
 		}
 		history := w.history(t, "s")
 		failed := ofType[menu.StageAttemptFailed](history)
@@ -85,8 +97,9 @@ func TestProviderMayAskForALongerWait(t *testing.T) {
 					return menu.Result{}, fmt.Errorf("ask: %w", &stage.Error{Reason: "rate_limited", RetryAfter: asked})
 				}})
 				defer w.stop()
-				if _, delay := w.queue.deliver(menu.Task7, w.submit(t, "s", 1)[0], 1).settled(); delay.Round(time.Second) != want {
-					t.Errorf("comes again after %s, want %s", delay, want)
+				w.queue.deliver(menu.Task7, w.submit(t, "s", 1)[0], 1).settled()
+				if waits, ok := w.queue.next(menu.Task7); !ok || time.Until(waits.at).Round(time.Second) != want {
+					t.Errorf("comes again after %s, want %s", time.Until(waits.at), want)
 				}
 			})
 		})
@@ -154,11 +167,12 @@ func TestParked(t *testing.T) {
 				}}
 				w := setup(t, good, func(cfg *stage.Config) { cfg.MaxParallelTasks = 1 })
 				submitted := w.submit(t, "s", 6)[0]
-				acked := false
-				for n := uint64(1); !acked; n++ {
-					var delay time.Duration
-					acked, delay = w.queue.deliver(menu.Translation, submitted, n).settled()
-					<-time.After(delay)
+				w.queue.deliver(menu.Translation, submitted, 1).settled()
+				for waits, ok := w.queue.next(menu.Translation); ok; waits, ok = w.queue.next(menu.Translation) {
+					<-time.After(time.Until(waits.at))
+					if acked, _ := w.queue.retry(waits, 1).settled(); !acked {
+						t.Error("a retry was not acknowledged")
+					}
 				}
 				history := w.history(t, "s")
 				parked := ofType[menu.StageFailed](history)

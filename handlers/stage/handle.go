@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"kondate/domain/menu"
 	"kondate/eventstore"
 )
@@ -19,15 +21,35 @@ type Log interface {
 	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
 }
 
+// Retries is the clock of attempts that have to wait.
+type Retries interface {
+	// Schedule delivers an event of the log to the stage's retry consumer at a time. Scheduling it again changes nothing.
+	Schedule(ctx context.Context, stage menu.Stage, event *nats.Msg, at time.Time) error
+	// Redeliver does so at once, for an event whose schedule was lost.
+	Redeliver(ctx context.Context, stage menu.Stage, event *nats.Msg) error
+	// Idle says that nothing that is due waits, or is at work.
+	Idle(ctx context.Context, stage menu.Stage) (bool, error)
+}
+
 // stage handles the deliveries of one of the eight stages.
 type stage struct {
 	stage    menu.Stage
 	provider Provider
+	guard    *guard
+	stats    *stats
 	log      Log
+	retries  Retries
 	cfg      Config
 	logger   *slog.Logger
-	pool     *pool // of the present run
-	setAside atomic.Uint64
+	pool     atomic.Pointer[pool] // of the run; nil before it
+}
+
+// waiting counts the dishes in hand that wait for a slot.
+func (s *stage) waiting() int {
+	if p := s.pool.Load(); p != nil {
+		return p.waiting()
+	}
+	return 0
 }
 
 // verdict says what becomes of a delivery. The zero value: nothing is left to do.
@@ -45,7 +67,7 @@ func (s *stage) handle(ctx context.Context, trigger eventstore.Entry, redelivere
 	fresh := !redelivered && !restored && now.Sub(trigger.Time) < s.cfg.AckWait
 	todo, err := s.plan(ctx, trigger, fresh, now)
 	if errors.Is(err, errSetAside) {
-		s.setAside.Add(1)
+		s.stats.setAside.Inc()
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "message set aside", slog.Uint64("revision", trigger.Seq),
 			slog.String("event_type", string(trigger.Type)), slog.Any("error", err))
 		return verdict{}, nil
@@ -58,15 +80,18 @@ func (s *stage) handle(ctx context.Context, trigger eventstore.Entry, redelivere
 		return verdict{again: true}, nil
 	case err != nil:
 		return verdict{}, err
-	case todo.retryAt.IsZero():
-		return verdict{}, nil
 	}
-	return verdict{again: true, after: max(todo.retryAt.Sub(s.cfg.Clock()), time.Millisecond)}, nil
+	return verdict{again: todo.wait > 0, after: todo.wait}, nil
 }
 
 // do makes one attempt for each dish that is due and records the outcomes as they become ready together. If the
 // engine stops meanwhile it records what there is and returns errStopped.
 func (s *stage) do(ctx context.Context, w *work) error {
+	for _, failed := range w.waiting {
+		if err := s.schedule(ctx, w.trigger.Key, failed); err != nil {
+			return err
+		}
+	}
 	if len(w.due) == 0 {
 		return nil
 	}
@@ -75,7 +100,7 @@ func (s *stage) do(ctx context.Context, w *work) error {
 	for i, r := range w.due {
 		calls[i] = &call{request: r, out: outcomes}
 	}
-	s.pool.do(w.trigger.Key, calls)
+	s.pool.Load().do(w.trigger.Key, calls)
 
 	var (
 		b       batch
@@ -105,6 +130,11 @@ func (s *stage) do(ctx context.Context, w *work) error {
 		}
 		if errors.Is(o.err, errStopped) {
 			stopped = errStopped
+			continue
+		}
+		if paused, is := errors.AsType[*pausedError](o.err); is {
+			s.stats.paused.Inc()
+			w.wait = max(w.wait, paused.left)
 			continue
 		}
 		if b.empty() {

@@ -14,6 +14,7 @@ import (
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/handlers/stage"
+	"kondate/streams"
 	"kondate/streams/natstest"
 )
 
@@ -131,7 +132,7 @@ func TestDeathInTheMiddleRepeatsOnlyWhatWasOpen(t *testing.T) {
 	}})
 	cfg.AckWait = natstest.AckWait
 	js := s.srv.JetStream()
-	_, bury := start(t, eventstore.NewJetStream(js, eventstore.Config{Logger: cfg.Logger}), consumers(js), cfg)
+	_, bury := start(t, eventstore.NewJetStream(js, eventstore.Config{Logger: cfg.Logger}), streams.NewRetries(js), consumers(js), cfg)
 	defer bury()
 	key := s.submit("s", dishes)
 	s.until(0, func(sessions map[menu.Key]menu.Session) bool { // the first half is in the log

@@ -41,10 +41,13 @@ func (c *call) finish(result menu.Result, err error) {
 // hold up the one behind it.
 type pool struct {
 	provider Provider
+	guard    *guard
+	stats    *stats
 	limit    int
 	timeout  time.Duration
 	logger   *slog.Logger
 	spawn    func(*call) // starts a slot that begins with the call; the slots' context is bound in it
+	halt     func(error) // ends the calls' wait for the provider's turn
 
 	mu      sync.Mutex          // guards the fields below
 	slots   int                 // slots in use; dishes wait only while all are
@@ -62,12 +65,17 @@ type queue struct {
 }
 
 // newPool returns a pool whose running calls end when ctx does.
-func newPool(ctx context.Context, provider Provider, cfg Config, logger *slog.Logger) *pool {
+func newPool(ctx context.Context, s *stage) *pool {
 	p := &pool{
-		provider: provider, limit: cfg.MaxParallelTasks, timeout: cfg.TaskTimeout, logger: logger,
-		queues: map[menu.Key]*queue{}, quiet: make(chan struct{}),
+		provider: s.provider, guard: s.guard, stats: s.stats, limit: s.cfg.MaxParallelTasks, timeout: s.cfg.TaskTimeout,
+		logger: s.logger, queues: map[menu.Key]*queue{}, quiet: make(chan struct{}),
 	}
-	p.spawn = func(c *call) { go p.slot(ctx, c) }
+	if t := s.guard.limits.Timeout; t > 0 {
+		p.timeout = min(p.timeout, t)
+	}
+	turns, halt := context.WithCancelCause(ctx)
+	p.halt = halt
+	p.spawn = func(c *call) { go p.slot(ctx, turns, c) }
 	return p
 }
 
@@ -114,10 +122,10 @@ func (p *pool) take() *call {
 	return c
 }
 
-// slot makes one call after the other until none waits.
-func (p *pool) slot(ctx context.Context, c *call) {
+// slot makes one call after the other until none waits. Calls end with ctx, their wait for the provider with turns.
+func (p *pool) slot(ctx, turns context.Context, c *call) {
 	defer p.exit()
-	for c != nil && p.attempt(ctx, c) {
+	for c != nil && p.attempt(ctx, turns, c) {
 		c = p.next()
 	}
 }
@@ -149,17 +157,28 @@ func (p *pool) settle() {
 
 // attempt makes a call and says whether the caller still has its slot. A provider that outlives the task time-out is
 // abandoned: its outcome is reported at once, and a new goroutine goes on with the slot.
-func (p *pool) attempt(slots context.Context, c *call) bool {
+func (p *pool) attempt(slots, turns context.Context, c *call) bool {
+	leave, err := p.guard.enter(turns, p.tokens(c.request))
+	if err != nil {
+		c.finish(menu.Result{}, err)
+		return true
+	}
 	ctx, cancel := context.WithTimeoutCause(slots, p.timeout, errTimeout)
 	defer cancel()
+	began := p.stats.begin()
+	end := func(result menu.Result, err error) {
+		p.stats.end(began, result, err)
+		leave(err)
+		c.finish(result, err)
+	}
 	c.heir.Add(1)
 	keep := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		p.alive++
 		p.mu.Unlock()
 		c.heir.Done()
-		c.finish(menu.Result{}, context.Cause(ctx))
-		p.slot(slots, p.next())
+		end(menu.Result{}, context.Cause(ctx))
+		p.slot(slots, turns, p.next())
 	})
 	result, err := p.ask(ctx, c.request)
 	if !keep() {
@@ -169,8 +188,15 @@ func (p *pool) attempt(slots context.Context, c *call) bool {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // the provider noticed the end before we did
 	}
-	c.finish(result, err)
+	end(result, err)
 	return true
+}
+
+func (p *pool) tokens(r Request) int {
+	if counter, is := p.provider.(TokenCounter); is {
+		return counter.Tokens(r)
+	}
+	return 0
 }
 
 // ask calls the provider and turns a panic into a temporary failure.
@@ -196,7 +222,19 @@ func (p *pool) stop() {
 	clear(p.queues)
 	p.settle()
 	p.mu.Unlock()
+	p.halt(errStopped)
 	drop(waiting)
+}
+
+// waiting counts the calls that wait for a slot.
+func (p *pool) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, q := range p.turns {
+		n += len(q.calls)
+	}
+	return n
 }
 
 func drop(calls []*call) {

@@ -15,13 +15,63 @@ import (
 	"kondate/streams"
 )
 
-// queue stands for the stages' consumers: a test makes their deliveries by hand. The subscriber over it is the real one.
+// queue stands for the stages' consumers and the clock of retries: a test makes the deliveries by hand. The subscriber
+// over it is the real one.
 type queue struct {
-	mu        sync.Mutex // guards consumers
+	mu        sync.Mutex // guards the fields below
 	consumers map[string]*consumer
+	waiting   []schedule
+	known     map[string]bool // ids of schedules
 }
 
-func newQueue() *queue { return &queue{consumers: map[string]*consumer{}} }
+type schedule struct {
+	stage menu.Stage
+	event *nats.Msg
+	at    time.Time
+}
+
+func newQueue() *queue { return &queue{consumers: map[string]*consumer{}, known: map[string]bool{}} }
+
+// Schedule keeps an event until a test asks what is due.
+func (q *queue) Schedule(_ context.Context, s menu.Stage, event *nats.Msg, at time.Time) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if id := event.Header.Get(jetstream.MsgIDHeader); !q.known[id] {
+		q.known[id] = true
+		q.waiting = append(q.waiting, schedule{s, event, at})
+	}
+	return nil
+}
+
+func (q *queue) Redeliver(ctx context.Context, s menu.Stage, event *nats.Msg) error {
+	return q.Schedule(ctx, s, event, time.Now())
+}
+
+func (q *queue) Idle(context.Context, menu.Stage) (bool, error) { return true, nil }
+
+// next takes the first schedule of a stage out; false if there is none.
+func (q *queue) next(s menu.Stage) (schedule, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, w := range q.waiting {
+		if w.stage == s {
+			q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+			return w, true
+		}
+	}
+	return schedule{}, false
+}
+
+// retry hands a scheduled event to the stage's retry consumer.
+func (q *queue) retry(w schedule, n uint64) *delivery {
+	header := nats.Header{"Kondate-Subject": {w.event.Subject}}
+	for name, values := range w.event.Header {
+		header[name] = values
+	}
+	d := &delivery{entry: eventstore.Entry{Header: header, Data: w.event.Data}, stream: streams.RetryStream, n: n, verdict: make(chan verdict, 1)}
+	q.of(streams.RetryConsumer(w.stage)).msgs <- d
+	return d
+}
 
 func (q *queue) consumer(_ context.Context, name string) (jetstream.Consumer, error) {
 	return q.of(name), nil
@@ -69,7 +119,7 @@ func (q *queue) end() {
 
 // deliver hands an entry to a stage for the nth time.
 func (q *queue) deliver(s menu.Stage, entry eventstore.Entry, n uint64) *delivery {
-	d := &delivery{entry: entry, n: n, verdict: make(chan verdict, 1)}
+	d := &delivery{entry: entry, stream: streams.EventStream, n: n, verdict: make(chan verdict, 1)}
 	q.of(streams.StageConsumer(s)).msgs <- d
 	return d
 }
@@ -79,6 +129,7 @@ type delivery struct {
 	jetstream.Msg // only what is used is there
 
 	entry   eventstore.Entry
+	stream  string
 	n       uint64
 	verdict chan verdict
 }
@@ -113,7 +164,7 @@ func (d *delivery) InProgress() error                      { return nil }
 
 func (d *delivery) Metadata() (*jetstream.MsgMetadata, error) {
 	return &jetstream.MsgMetadata{
-		NumDelivered: d.n, Timestamp: time.Now(), Sequence: jetstream.SequencePair{Stream: d.entry.Seq},
+		Stream: d.stream, NumDelivered: d.n, Timestamp: time.Now(), Sequence: jetstream.SequencePair{Stream: d.entry.Seq},
 	}, nil
 }
 
@@ -140,7 +191,7 @@ func setupOn(tb testing.TB, memory *eventstore.Memory, log stage.Log, p stage.Pr
 		fn(&cfg)
 	}
 	w := &workbench{queue: newQueue(), log: memory}
-	engine, stop := start(tb, log, w.queue.consumer, cfg)
+	engine, stop := start(tb, log, w.queue, w.queue.consumer, cfg)
 	w.engine = engine
 	w.stop = func() {
 		w.queue.end()
@@ -150,9 +201,9 @@ func setupOn(tb testing.TB, memory *eventstore.Memory, log stage.Log, p stage.Pr
 }
 
 // start runs an engine until stop is called, which waits for its end.
-func start(tb testing.TB, log stage.Log, consumer func(context.Context, string) (jetstream.Consumer, error), cfg stage.Config) (engine *stage.Engine, stop func()) {
+func start(tb testing.TB, log stage.Log, retries stage.Retries, consumer func(context.Context, string) (jetstream.Consumer, error), cfg stage.Config) (engine *stage.Engine, stop func()) {
 	tb.Helper()
-	engine, err := stage.New(log, consumer, cfg)
+	engine, err := stage.New(log, retries, consumer, cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

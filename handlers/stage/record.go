@@ -185,12 +185,38 @@ func (s *stage) fail(ctx context.Context, w *work, f failure, ids []menu.DishID)
 			Stage: s.stage, IDs: ids, Epoch: f.epoch, Attempt: f.attempt,
 			Reason: f.reason, Error: f.text, Provider: s.provider.Name(), RetryAt: at,
 		})
-		w.wait(at)
 	}
 	if err != nil {
 		return err
 	}
-	return s.append(ctx, w, events)
+	if err := s.append(ctx, w, events); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if _, waits := e.(menu.StageAttemptFailed); waits {
+			if err := s.schedule(ctx, w.trigger.Key, s.propose(w, e)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// schedule lets a failed attempt's event come to the stage's retry consumer when the next attempt is due. The copy that
+// waits has no error text: it may quote the menu, and an erasure does not reach it.
+func (s *stage) schedule(ctx context.Context, key menu.Key, p eventstore.Proposed) error {
+	e, is := p.Event.(menu.StageAttemptFailed)
+	if !is {
+		return fmt.Errorf("schedule a %s: only a failed attempt has a time", p.Event.Type())
+	}
+	at := e.RetryAt
+	e.Error = ""
+	p.Event = e
+	msg, err := eventstore.Encode(key, p)
+	if err != nil {
+		return fmt.Errorf("schedule the retry of %s in session %s: %w", s.stage, key, err)
+	}
+	return s.insist(ctx, key, func() error { return s.retries.Schedule(ctx, s.stage, msg, at) })
 }
 
 // delay returns the wait before the attempt that follows a failed one: it doubles each time, is spread by a fifth
@@ -204,31 +230,44 @@ func (s *stage) delay(f failure) time.Duration {
 	return min(max(d, f.retryAfter), limit)
 }
 
-// append records events of the plan's session, one after the other. While the log takes none (the broker is away, the
-// stream is full) it holds on to them: giving up would throw away answers that were paid for. Only an event that can
-// never be taken, a connection that is closed for good, or the end of ctx, is an error.
+// append records events of the plan's session, one after the other.
 func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error {
 	for _, e := range events {
-		proposed := eventstore.Proposed{
-			Event: e, Time: s.cfg.Clock(), Causation: w.trigger.ID, Correlation: cmp.Or(w.trigger.Correlation, w.trigger.ID), TraceParent: traceParent(w.trigger.Header),
-		}
-		pause := backoff.NewExponentialBackOff()
-		pause.MaxInterval = appendPause
-		_, err := backoff.Retry(ctx, func() (eventstore.Receipt, error) {
-			receipt, err := s.log.Append(ctx, w.trigger.Key, proposed)
-			if err != nil && (tooLarge(err) || errors.Is(err, nats.ErrConnectionClosed)) {
-				err = backoff.Permanent(err)
-			}
-			return receipt, err
-		}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
-			s.logger.LogAttrs(ctx, slog.LevelWarn, "the log takes no result; it is kept and tried again",
-				slog.String("session", w.trigger.Key.String()), slog.Duration("wait", wait), slog.Any("error", err))
-		}))
+		proposed := s.propose(w, e)
+		err := s.insist(ctx, w.trigger.Key, func() error {
+			_, err := s.log.Append(ctx, w.trigger.Key, proposed)
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("record %s of session %s: %w", e.Type(), w.trigger.Key, err)
 		}
 	}
 	return nil
+}
+
+func (s *stage) propose(w *work, e menu.Event) eventstore.Proposed {
+	return eventstore.Proposed{
+		Event: e, Time: s.cfg.Clock(), Causation: w.trigger.ID, Correlation: cmp.Or(w.trigger.Correlation, w.trigger.ID), TraceParent: traceParent(w.trigger.Header),
+	}
+}
+
+// insist repeats a write while the broker takes none (it is away, a stream is full): giving up would throw away answers
+// that were paid for. Only an event that can never be taken, a connection that is closed for good, or the end of ctx, is
+// an error.
+func (s *stage) insist(ctx context.Context, key menu.Key, write func() error) error {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = appendPause
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := write()
+		if err != nil && (tooLarge(err) || errors.Is(err, nats.ErrConnectionClosed)) {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "the log takes no result; it is kept and tried again",
+			slog.String("session", key.String()), slog.Duration("wait", wait), slog.Any("error", err))
+	}))
+	return err
 }
 
 func tooLarge(err error) bool {

@@ -43,14 +43,14 @@ func (s *site) start(p stage.Provider, change ...func(*stage.Config)) (engine *s
 		fn(&cfg)
 	}
 	js := s.srv.JetStream()
-	engine, stop = start(s.tb, eventstore.NewJetStream(s.srv.JetStream(), eventstore.Config{Logger: cfg.Logger}), consumers(js), cfg)
+	engine, stop = start(s.tb, eventstore.NewJetStream(s.srv.JetStream(), eventstore.Config{Logger: cfg.Logger}), streams.NewRetries(js), consumers(js), cfg)
 	s.tb.Cleanup(stop)
 	return engine, stop
 }
 
 func consumers(js jetstream.JetStream) func(context.Context, string) (jetstream.Consumer, error) {
 	return func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return js.Consumer(ctx, streams.EventStream, name)
+		return streams.OpenConsumer(ctx, js, name)
 	}
 }
 
@@ -114,20 +114,29 @@ func (s *site) idle() {
 	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
 	defer cancel()
 	for _, st := range menu.Stages() {
-		for {
-			consumer, err := s.js.Consumer(ctx, streams.EventStream, streams.StageConsumer(st))
-			if err != nil {
-				s.tb.Fatal(err)
-			}
-			info := consumer.CachedInfo()
-			if info.NumPending == 0 && info.NumAckPending == 0 {
-				break
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				s.tb.Fatalf("%s has %d messages pending and %d not acknowledged", st, info.NumPending, info.NumAckPending)
+		for _, name := range []string{streams.StageConsumer(st), streams.RetryConsumer(st)} {
+			for {
+				consumer, err := streams.OpenConsumer(ctx, s.js, name)
+				if err != nil {
+					s.tb.Fatal(err)
+				}
+				info := consumer.CachedInfo()
+				if info.NumPending == 0 && info.NumAckPending == 0 {
+					break
+				}
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					s.tb.Fatalf("%s has %d messages pending and %d not acknowledged", name, info.NumPending, info.NumAckPending)
+				}
 			}
 		}
+	}
+	retries, err := s.js.Stream(ctx, streams.RetryStream)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	if n := retries.CachedInfo().State.Msgs; n > 0 {
+		s.tb.Fatalf("%d attempts still wait", n)
 	}
 }
