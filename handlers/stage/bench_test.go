@@ -49,7 +49,7 @@ func BenchmarkDishes(b *testing.B) {
 			}
 			b.ResetTimer()
 			_, stop := s.start(noop{}, s.patient())
-			s.idle()
+			s.idle(false)
 			b.StopTimer()
 			report(b)
 			stop()
@@ -154,6 +154,25 @@ func BenchmarkFairness(b *testing.B) {
 				if ahead > 0 {
 					s.answered(long)
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkWaiting measures a menu of 10 dishes alone, and while 10,000 dishes of each stage wait for their next attempt.
+func BenchmarkWaiting(b *testing.B) {
+	for _, waiting := range []int{0, 10_000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			s := newSite(b)
+			s.start(&scripted{answer: failing}, s.patient(), func(cfg *stage.Config) { cfg.RetryDelay = time.Hour })
+			s.waitingDishes(waiting)
+			last, err := s.store.Last(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range b.N {
+				history := s.answeredAfter(last, s.submit(menu.SessionID(fmt.Sprintf("healthy%d", i)), 10))
+				last = history[len(history)-1].Seq
 			}
 		})
 	}

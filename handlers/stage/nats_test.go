@@ -41,7 +41,7 @@ func TestAllStagesAnswerAMenu(t *testing.T) {
 			p := &scripted{answer: answerOK}
 			_, stop := s.start(p)
 			exactlyOnce(t, s.answered(s.submit("s", n)), n)
-			s.idle()
+			s.idle(false)
 			stop()
 			if got := len(p.asked()); got != menu.StageCount*n {
 				t.Errorf("the provider was asked %d times for %d dishes and eight stages", got, n)
@@ -65,7 +65,7 @@ func TestSlowDishKeepsItsDelivery(t *testing.T) {
 	s.start(p)
 	s.start(p) // somebody who would take it over
 	exactlyOnce(t, s.answered(s.submit("s", 1)), 1)
-	s.idle()
+	s.idle(false)
 	if got := len(p.asked()); got != menu.StageCount {
 		t.Errorf("the provider was asked %d times for one dish and eight stages", got)
 	}
@@ -106,7 +106,7 @@ func TestStopInTheMiddleHandsOver(t *testing.T) {
 		t.Errorf("the hand-over took %s", took)
 	}
 	exactlyOnce(t, s.answered(key), dishes)
-	s.idle()
+	s.idle(false)
 	if got, want := len(second.asked()), menu.StageCount*dishes/2; got != want {
 		t.Errorf("the second process asked %d times, %d dishes and stages were open", got, want)
 	}
@@ -146,7 +146,7 @@ func TestDeathInTheMiddleRepeatsOnlyWhatWasOpen(t *testing.T) {
 	p := &scripted{answer: answerOK}
 	s.start(p)
 	exactlyOnce(t, s.answered(key), dishes)
-	s.idle()
+	s.idle(false)
 	if got, want := len(p.asked()), menu.StageCount*dishes/2; got != want {
 		t.Errorf("the second process asked %d times, %d dishes and stages were open", got, want)
 	}
@@ -173,7 +173,7 @@ func TestBrokerRestartInTheMiddle(t *testing.T) {
 	close(proceed) // results come while the broker is away
 	s.srv.Restart()
 	exactlyOnce(t, dedupe(s.answered(key)), dishes)
-	s.idle()
+	s.idle(false)
 	if got := len(p.asked()); got > menu.StageCount*dishes {
 		t.Logf("%d calls were repeated", got-menu.StageCount*dishes)
 	}
@@ -219,7 +219,7 @@ func TestTwoProcessesAndFailingAttempts(t *testing.T) {
 	key := s.submit("s", dishes)
 	history := s.answered(key)
 	exactlyOnce(t, history, dishes)
-	s.idle()
+	s.idle(false)
 	calls := 0
 	for _, r := range append(a.requests(), b.requests()...) {
 		calls++
@@ -307,7 +307,7 @@ func TestPoisonIsSetAside(t *testing.T) {
 		}
 	}
 	exactlyOnce(t, s.answered(s.submit("good", 10)), 10)
-	s.idle()
+	s.idle(false)
 	for _, st := range menu.Stages() {
 		want := uint64(len(bad))
 		if st == menu.Allergen {

@@ -2,6 +2,7 @@ package stage_test
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type queue struct {
 	consumers map[string]*consumer
 	waiting   []schedule
 	known     map[string]bool // ids of schedules
+	ended     bool
 }
 
 type schedule struct {
@@ -62,12 +64,19 @@ func (q *queue) next(s menu.Stage) (schedule, bool) {
 	return schedule{}, false
 }
 
+// lose takes the first schedule of a stage out as if it had never been made.
+func (q *queue) lose(s menu.Stage) schedule {
+	w, _ := q.next(s)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.known, w.event.Header.Get(jetstream.MsgIDHeader))
+	return w
+}
+
 // retry hands a scheduled event to the stage's retry consumer.
 func (q *queue) retry(w schedule, n uint64) *delivery {
-	header := nats.Header{"Kondate-Subject": {w.event.Subject}}
-	for name, values := range w.event.Header {
-		header[name] = values
-	}
+	header := maps.Clone(w.event.Header)
+	header.Set("Kondate-Subject", w.event.Subject)
 	d := &delivery{entry: eventstore.Entry{Header: header, Data: w.event.Data}, stream: streams.RetryStream, n: n, verdict: make(chan verdict, 1)}
 	q.of(streams.RetryConsumer(w.stage)).msgs <- d
 	return d
@@ -83,6 +92,9 @@ func (q *queue) of(name string) *consumer {
 	if q.consumers[name] == nil {
 		msgs := make(chan jetstream.Msg)
 		q.consumers[name] = &consumer{msgs: msgs, end: sync.OnceFunc(func() { close(msgs) })}
+		if q.ended { // the engine was told to stop before it had all its consumers
+			q.consumers[name].end()
+		}
 	}
 	return q.consumers[name]
 }
@@ -112,6 +124,7 @@ func (p pull) Error() error                   { return nil }
 func (q *queue) end() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.ended = true
 	for _, c := range q.consumers {
 		c.end()
 	}

@@ -118,8 +118,8 @@ func TestResultsOfARealMenuFitTheirSchemas(t *testing.T) {
 	for _, s := range menu.Stages() {
 		providers[s] = local.New(knowledge(t), s)
 	}
-	engine, err := stage.New(log, func(ctx context.Context, name string) (jetstream.Consumer, error) {
-		return js.Consumer(ctx, streams.EventStream, name)
+	engine, err := stage.New(log, streams.NewRetries(js), func(ctx context.Context, name string) (jetstream.Consumer, error) {
+		return streams.OpenConsumer(ctx, js, name)
 	}, stage.Config{
 		Providers: providers, MaxParallelTasks: 8, TaskTimeout: time.Minute, RetryAttempts: 3, RetryDelay: time.Second,
 		AckWait: natstest.AckWait, Clock: time.Now, Logger: logger,
