@@ -121,19 +121,21 @@ func rawAnswers(b *testing.B, key menu.Key) []*nats.Msg {
 }
 
 // BenchmarkFairness measures a menu of 10 dishes alone and behind one of 1,000, all eight stages with eight dishes at a
-// time that take 20 ms each.
+// time that take 20 ms each, in one process and in two.
 func BenchmarkFairness(b *testing.B) {
-	for _, ahead := range []int{0, 1000} {
-		b.Run(fmt.Sprintf("behind=%d", ahead), func(b *testing.B) {
-			s := newSite(b)
-			s.start(&scripted{answer: func(ctx context.Context, r stage.Request) (menu.Result, error) {
-				select {
-				case <-time.After(20 * time.Millisecond):
-					return ok(r), nil
-				case <-ctx.Done():
-					return menu.Result{}, ctx.Err()
-				}
-			}})
+	for _, c := range []struct{ processes, ahead int }{{1, 0}, {1, 1000}, {2, 0}, {2, 1000}} {
+		b.Run(fmt.Sprintf("processes=%d/behind=%d", c.processes, c.ahead), func(b *testing.B) {
+			s, ahead := newSite(b), c.ahead
+			for range c.processes {
+				s.start(&scripted{answer: func(ctx context.Context, r stage.Request) (menu.Result, error) {
+					select {
+					case <-time.After(20 * time.Millisecond):
+						return ok(r), nil
+					case <-ctx.Done():
+						return menu.Result{}, ctx.Err()
+					}
+				}}, s.patient())
+			}
 			for i := range b.N {
 				b.StopTimer()
 				var long menu.Key
@@ -170,6 +172,7 @@ func BenchmarkWaiting(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			b.ResetTimer()
 			for i := range b.N {
 				history := s.answeredAfter(last, s.submit(menu.SessionID(fmt.Sprintf("healthy%d", i)), 10))
 				last = history[len(history)-1].Seq

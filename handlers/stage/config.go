@@ -1,12 +1,14 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
 )
 
 const (
@@ -31,7 +33,7 @@ const (
 	maxRetryDelay = time.Hour
 )
 
-// Config holds the settings of an [Engine]. Every field is required but Limits.
+// Config holds the settings of an [Engine]. Every field is required but Limits and Overdue.
 type Config struct {
 	Providers map[menu.Stage]Provider // one for each of the eight stages
 	Limits    map[string]Limits       // of providers, by their name; one that is missing has none
@@ -41,6 +43,10 @@ type Config struct {
 	RetryAttempts    int           // attempts for one dish before its stage is parked
 	RetryDelay       time.Duration // after the first failed attempt; it doubles with each one
 	AckWait          time.Duration // of the stages' consumers
+
+	// Overdue returns failed attempts whose next one should have been made before a time, limit of them at most. It finds
+	// what waited in a stream that was lost. Nil: nobody looks.
+	Overdue func(ctx context.Context, before time.Time, limit int) ([]eventstore.Entry, error)
 
 	Clock  func() time.Time // the time of events
 	Logger *slog.Logger

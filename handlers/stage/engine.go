@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -75,12 +76,22 @@ func (e *Engine) Run(ctx context.Context) error {
 				AddMiddleware(s.later(base), middleware.Recoverer)
 		}
 	}
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	looking, look := context.WithCancel(ctx)
+	defer look()
+	beside.Go(func() { e.remember(looking) })
 	ended := make(chan error, 1)
 	go func() { ended <- router.Run(base) }()
 	select {
 	case err = <-ended:
 		err = errors.Join(errEnded, err)
 	case <-ctx.Done():
+		select { // a router that is closed while it starts waits for handlers that never begin
+		case <-router.Running():
+		case err = <-ended:
+			err = errors.Join(errEnded, err)
+		}
 	}
 
 	for _, s := range e.stages {

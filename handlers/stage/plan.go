@@ -109,9 +109,7 @@ func (s *stage) open(w *work, p plan) {
 			failed, known := p.failed[attempt{id, p.epoch, state.Attempts}]
 			if known && !waits[failed.ID] {
 				waits[failed.ID] = true
-				w.waiting = append(w.waiting, eventstore.Proposed{
-					Event: failed.Event, Time: failed.Time, Causation: failed.Causation, Correlation: failed.Correlation, TraceParent: traceParent(failed.Header),
-				})
+				w.waiting = append(w.waiting, again(failed))
 			}
 			continue
 		}

@@ -202,21 +202,29 @@ func (s *stage) fail(ctx context.Context, w *work, f failure, ids []menu.DishID)
 	return nil
 }
 
-// schedule lets a failed attempt's event come to the stage's retry consumer when the next attempt is due. The copy that
-// waits has no error text: it may quote the menu, and an erasure does not reach it.
+// schedule lets a failed attempt's event come to the stage's retry consumer when the next attempt is due.
 func (s *stage) schedule(ctx context.Context, key menu.Key, p eventstore.Proposed) error {
+	msg, at, err := retryMessage(key, p)
+	if err != nil {
+		return err
+	}
+	return s.insist(ctx, key, func() error { return s.retries.Schedule(ctx, s.stage, msg, at) })
+}
+
+// retryMessage returns the copy of a failed attempt's event that waits, and until when. It has no error text: that may
+// quote the menu, and an erasure does not reach what waits.
+func retryMessage(key menu.Key, p eventstore.Proposed) (*nats.Msg, time.Time, error) {
 	e, is := p.Event.(menu.StageAttemptFailed)
 	if !is {
-		return fmt.Errorf("schedule a %s: only a failed attempt has a time", p.Event.Type())
+		return nil, time.Time{}, fmt.Errorf("let a %s wait: only a failed attempt has a time", p.Event.Type())
 	}
-	at := e.RetryAt
 	e.Error = ""
 	p.Event = e
 	msg, err := eventstore.Encode(key, p)
 	if err != nil {
-		return fmt.Errorf("schedule the retry of %s in session %s: %w", s.stage, key, err)
+		return nil, time.Time{}, fmt.Errorf("let the retry of stage %s in session %s wait: %w", e.Stage, key, err)
 	}
-	return s.insist(ctx, key, func() error { return s.retries.Schedule(ctx, s.stage, msg, at) })
+	return msg, e.RetryAt, nil
 }
 
 // delay returns the wait before the attempt that follows a failed one: it doubles each time, is spread by a fifth

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
 	"kondate/handlers/stage"
 	"kondate/streams"
 )
@@ -39,7 +41,7 @@ func (s *site) waitingDishes(n int) (keys []menu.Key) {
 
 // failing fails the first attempt of the menus that wait, and answers everything else.
 func failing(_ context.Context, r stage.Request) (menu.Result, error) {
-	if r.Attempt == 1 && len(r.Key.Session) > 5 && r.Key.Session[:5] == "waits" {
+	if r.Attempt == 1 && strings.HasPrefix(string(r.Key.Session), "waits") {
 		return menu.Result{}, errPlain
 	}
 	return ok(r), nil
@@ -115,4 +117,54 @@ func TestNoPullStandsStill(t *testing.T) {
 	if longest > 5*time.Second {
 		t.Errorf("a stage stood still for %s", longest)
 	}
+}
+
+// A stream of retries that was lost takes nobody's attempt along: the log knows when each was due. Two processes find
+// out, and each dish is asked for once.
+func TestLostSchedulesAreMadeUpFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	_, stop := s.start(&scripted{answer: failing}, func(cfg *stage.Config) { cfg.RetryDelay = time.Hour })
+	key := s.submit("waits0", 30)
+	s.until(0, func(sessions map[menu.Key]menu.Session) bool {
+		waits := 0
+		for _, d := range sessions[key].Dishes {
+			for _, st := range d.Stages {
+				waits += st.Attempts
+			}
+		}
+		return waits == menu.StageCount*30
+	})
+	s.idle(true)
+	stop()
+	if err := s.js.DeleteStream(t.Context(), streams.RetryStream); err != nil {
+		t.Fatal(err)
+	}
+	if err := streams.Ensure(t.Context(), s.js, s.srv.Topology()); err != nil {
+		t.Fatal(err)
+	}
+	later := func(cfg *stage.Config) { // two hours have passed
+		cfg.Clock = func() time.Time { return time.Now().Add(2 * time.Hour) }
+		cfg.Overdue = s.overdue
+	}
+	a, b := &scripted{answer: failing}, &scripted{answer: failing}
+	s.start(a, later)
+	s.start(b, later)
+	exactlyOnce(t, s.answered(key), 30)
+	s.idle(false)
+	if got, want := len(a.asked())+len(b.asked()), menu.StageCount*30; got != want {
+		t.Errorf("%d calls, want %d", got, want)
+	}
+}
+
+// overdue finds in the log what the rows would know.
+func (s *site) overdue(ctx context.Context, before time.Time, limit int) ([]eventstore.Entry, error) {
+	entries, err := s.store.Read(ctx, 0, limit)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(entries, func(e eventstore.Entry) bool {
+		failed, is := e.Event.(menu.StageAttemptFailed)
+		return !is || !failed.RetryAt.Before(before)
+	}), nil
 }
