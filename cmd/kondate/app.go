@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -207,7 +208,14 @@ func (a *app) stages() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{"stages", engine.Run}, nil
+	process := uuid.NewString()
+	return part{"stages", func(ctx context.Context) error {
+		stop, err := streams.AnswerReports(deliveries.Conn(), func() any { return processReport{Process: process, Stages: engine.Reports()} })
+		if err != nil {
+			return err
+		}
+		return errors.Join(engine.Run(ctx), stop())
+	}}, nil
 }
 
 // api returns the parts that serve HTTP, and the URL they serve at.

@@ -40,16 +40,23 @@ func openBeside(ctx context.Context, storage Storage, log *slog.Logger) (a *app,
 	if err != nil {
 		return nil, err
 	}
-	if found.NATSSocket+found.NATSURL != "" && storage.NATS.URL == "" {
-		a.dial = found.dial
-		a.js, err = a.connect("command")
-	} else {
-		err = a.openBroker(ctx)
-	}
+	err = a.openLogOf(ctx, found)
 	if err == nil {
 		err = a.openDatabaseOf(ctx, found)
 	}
 	if err != nil {
+		return nil, errors.Join(err, a.stop(ctx))
+	}
+	return a, nil
+}
+
+// openLogBeside is openBeside for a command that needs only the log.
+func openLogBeside(ctx context.Context, storage Storage, log *slog.Logger) (*app, error) {
+	a, found, err := lookBeside(storage, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.openLogOf(ctx, found); err != nil {
 		return nil, errors.Join(err, a.stop(ctx))
 	}
 	return a, nil
@@ -83,6 +90,15 @@ func lookBeside(storage Storage, log *slog.Logger) (a *app, found connection, er
 		}
 	}
 	return a, found, nil
+}
+
+func (a *app) openLogOf(ctx context.Context, found connection) (err error) {
+	if found.NATSSocket+found.NATSURL == "" || a.cfg.NATS.URL != "" {
+		return a.openBroker(ctx)
+	}
+	a.dial = found.dial
+	a.js, err = a.connect("command")
+	return err
 }
 
 func (a *app) openDatabaseOf(ctx context.Context, found connection) error {
