@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kondate/domain/cuisine"
 	"kondate/domain/menu"
@@ -44,6 +45,8 @@ type app struct {
 	private     *postgres.Server // nil with a database of the user's
 	databaseURL string
 	psql        string
+
+	metrics *prometheus.Registry // of this process; nil in a command
 
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
 
@@ -202,11 +205,15 @@ func (a *app) stages() (part, error) {
 		RetryAttempts:    a.cfg.Processing.RetryAttempts,
 		RetryDelay:       a.cfg.Processing.RetryDelay,
 		AckWait:          a.cfg.Stages.AckWait,
+		Overdue:          projections.NewQueries(a.pool).OverdueRetries,
 		Clock:            time.Now,
 		Logger:           a.log,
 	})
 	if err != nil {
 		return part{}, err
+	}
+	if err := a.metrics.Register(engine); err != nil {
+		return part{}, fmt.Errorf("register the metrics of the stages: %w", err)
 	}
 	process := uuid.NewString()
 	return part{"stages", func(ctx context.Context) error {
@@ -248,7 +255,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Log: store, Rows: queries, History: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
+		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
 		Checks: []httpapi.Check{
 			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},
@@ -263,6 +270,10 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	})
 	api.Routes(web)
+	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
+		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
+	}
+	serveMetrics(web, a.metrics)
 	sse.NewHandler(hub, queries).Register(web)
 	if err := console.Routes(web); err != nil {
 		return nil, "", err

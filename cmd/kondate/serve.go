@@ -87,6 +87,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	if err := a.checkLog(ctx); err != nil {
 		return err
 	}
+	a.metrics = newMetrics()
 	var parts []part
 	if a.private != nil {
 		parts = append(parts, a.database())

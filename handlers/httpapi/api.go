@@ -50,6 +50,8 @@ func (a *API) Routes(router fiber.Router) {
 	router.Get("/v1/sessions/:id/menus", a.menus)
 	router.Get("/v1/menus/:id", a.menu)
 	router.Get("/v1/events", a.events)
+	router.Get("/v1/failures", a.failures)
+	router.Post("/v1/failures/retry", a.retryFailures)
 	router.Post("/v1/menus/:id/stages/:stage/retry", a.retry)
 }
 

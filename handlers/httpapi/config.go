@@ -80,6 +80,7 @@ type Config struct {
 	Log            Log
 	Rows           Rows
 	History        History
+	Failures       Failures
 	Reservations   Reservations
 	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
 	Checks         []Check                      // of /readyz; may be empty
@@ -101,6 +102,7 @@ func (c Config) Validate() error {
 	require(c.Log != nil, "Log")
 	require(c.Rows != nil, "Rows")
 	require(c.History != nil, "History")
+	require(c.Failures != nil, "Failures")
 	require(c.Reservations != nil, "Reservations")
 	require(c.Tenant != nil, "Tenant")
 	require(c.Now != nil, "Now")

@@ -17,13 +17,14 @@ const (
 	maxQuoted = 64
 )
 
-// wellFormed checks what the walk of a [document] relies on: one JSON document, nothing else, in UTF-8.
-func wellFormed(body []byte) error {
+// wellFormed checks what the walk of a [document] relies on: one JSON document, nothing else, in UTF-8. An example says
+// what a body looks like.
+func wellFormed(body []byte, example string) error {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return invalid(`the body is empty: send a menu like {"items":[{"name":"親子丼","price":"850円"}]}`, nil)
+		return invalid("the body is empty: send JSON like "+example, nil)
 	}
 	if at := invalidUTF8(body); at >= 0 {
-		return invalid(fmt.Sprintf("the body is not valid UTF-8 (%s): send the menu in the encoding UTF-8, not in Shift_JIS, EUC-JP or UTF-16", position(body, at)), nil)
+		return invalid(fmt.Sprintf("the body is not valid UTF-8 (%s): send it in the encoding UTF-8, not in Shift_JIS, EUC-JP or UTF-16", position(body, at)), nil)
 	}
 	if json.Valid(body) {
 		return nil
@@ -135,6 +136,14 @@ func (d *document) string(path string) (s string, given bool) {
 	}
 	d.decode(&s)
 	return s, true
+}
+
+// bool takes the next value; null counts as false.
+func (d *document) bool(path string) (b bool) {
+	if !d.null() && d.expect(path, aBoolean) {
+		d.decode(&b)
+	}
+	return b
 }
 
 // stringOrNumber is string for a field that may also be a number, whose text is kept as it is written.

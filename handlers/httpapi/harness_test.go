@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -53,7 +54,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	}
 	logger := slog.New(slog.NewTextHandler(h.logged, nil))
 	cfg := httpapi.Config{
-		Log: h.log, Rows: h.rows, History: h.history, Reservations: h.reserved,
+		Log: h.log, Rows: h.rows, History: h.history, Failures: noFailures{}, Reservations: h.reserved,
 		Tenant:    func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
 		BatchSize: 100, Now: time.Now, Logger: logger,
 	}
@@ -257,6 +258,13 @@ func (l *brokenLog) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, 
 		return nil, l.loadErr
 	}
 	return l.Memory.LoadLane(ctx, key, lane, after)
+}
+
+// noFailures is a database of rows that is away.
+type noFailures struct{}
+
+func (noFailures) Failures(context.Context, projections.FailureFilter) ([]projections.Failure, error) {
+	return nil, errors.New("connection refused")
 }
 
 // reservations keeps ids as the table menu_ids does.

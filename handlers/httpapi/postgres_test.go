@@ -34,7 +34,7 @@ func newProjected(t *testing.T) *harness {
 	h := newHarness(t, func(c *httpapi.Config) {
 		log, _ = c.Log.(*brokenLog)
 		queries := projections.NewQueries(pool)
-		c.Rows, c.History, c.Reservations = queries, queries, projections.NewReservations(pool, log)
+		c.Rows, c.History, c.Failures, c.Reservations = queries, queries, queries, projections.NewReservations(pool, log)
 		c.RequestTimeout, c.WaitTimeout = 45*time.Second, 40*time.Second // ten thousand rows on a busy machine
 	})
 	projector := projections.NewProjector(pool, log, projections.ProjectorConfig{

@@ -8,7 +8,6 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 
 	"kondate/domain/menu"
-	"kondate/eventstore"
 	"kondate/projections"
 )
 
@@ -37,34 +36,15 @@ func (a *API) retry(c *fiber.Ctx) error {
 	}
 	key := menu.Key{Tenant: tenant, Session: row.SessionID}
 	// The row says which session to look at; what the session is, only the log says.
-	entries, err := a.cfg.Log.Load(ctx, key)
-	if err != nil {
-		return unavailable("the event log", err)
-	}
-	var session menu.Session
-	correlation := ""
-	for _, e := range entries {
-		if e.Event == nil {
-			continue
-		}
-		session = menu.Evolve(session, e.Recorded)
-		if correlation == "" {
-			correlation = e.Correlation // the submission's, which starts the chain
-		}
-	}
-	if !session.Exists() && len(entries) > 0 {
-		return archived(key)
-	}
-	events, err := menu.Retry(session, stage, []menu.DishID{id}, retriedBy)
+	session, correlation, err := a.load(ctx, key)
 	if err != nil {
 		return err
 	}
-	proposed := make([]eventstore.Proposed, len(events))
-	for i, event := range events {
-		proposed[i] = eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: correlation}
+	if !session.Exists() && session.Key == key {
+		return archived(key)
 	}
-	if _, err := a.cfg.Log.Append(ctx, key, proposed...); err != nil {
-		return ofAppend(err)
+	if err := a.retryDishes(ctx, session, correlation, stage, []menu.DishID{id}); err != nil {
+		return err
 	}
-	return c.Status(http.StatusAccepted).JSON(fiber.Map{"retried": 1})
+	return c.Status(http.StatusAccepted).JSON(retried{Retried: 1})
 }
