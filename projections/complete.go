@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// completeTimeout bounds one completion: an acknowledgement that takes longer was lost.
+	// completeTimeout bounds one append to a menu lane: an acknowledgement that takes longer was lost.
 	completeTimeout = 3 * time.Second
 	// sweepInterval is how often sessions are looked for whose menu.completed a crash left out.
 	sweepInterval = time.Minute
@@ -31,7 +31,7 @@ func (t *term) sweep(ctx context.Context) error {
 	for pause := sweepPause; ; {
 		wait, again := sweepInterval, t.again
 		if err := t.completeAll(ctx); err != nil {
-			t.projector.incomplete(ctx, err)
+			t.projector.unfinished(ctx, fmt.Errorf("complete sessions: %w", err))
 			wait, again = pause, nil
 			pause = min(2*pause, sweepInterval)
 		} else {
@@ -60,7 +60,7 @@ func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
 	for _, r := range due {
 		t.appends.Go(func() error {
 			if err := t.complete(ctx, r); err != nil {
-				t.projector.incomplete(ctx, err)
+				t.projector.unfinished(ctx, fmt.Errorf("complete sessions: %w", err))
 				select {
 				case t.again <- struct{}{}:
 				default: // a sweep is due already
@@ -71,10 +71,10 @@ func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
 	}
 }
 
-// incomplete reports a completion that failed. It is no failure of the projection: a sweep follows.
-func (p *Projector) incomplete(ctx context.Context, err error) {
+// unfinished reports something that failed beside the projection and is tried again by a later sweep.
+func (p *Projector) unfinished(ctx context.Context, err error) {
 	if ctx.Err() == nil {
-		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "sessions not completed yet", slog.Any("error", err))
+		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "work beside the projection failed, it is tried again", slog.Any("error", err))
 	}
 }
 
@@ -98,35 +98,36 @@ func (t *term) completeAll(ctx context.Context) error {
 	return failed
 }
 
-// complete appends menu.completed for a session that has every answer. Losing the race is no failure: whoever moved the
-// session's menu lane wrote an event, and the fold of that event looks at the session again.
+// complete appends menu.completed for a session that has every answer.
 func (t *term) complete(ctx context.Context, r sessionRecord) error {
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
-	err := t.appendCompleted(ctx, r)
-	if _, rejected := errors.AsType[*menu.RejectedError](err); rejected || errors.Is(err, eventstore.ErrConflict) {
-		return nil
-	}
-	return err
-}
-
-func (t *term) appendCompleted(ctx context.Context, r sessionRecord) error {
 	if r.Failed > 0 {
 		var err error
 		if r, err = t.loadParked(ctx, r.Key); err != nil {
 			return err
 		}
 	}
+	return t.appendMenu(ctx, r, func(now time.Time) ([]menu.Event, error) { return menu.Complete(r.Session, now) })
+}
+
+// appendMenu decides on a session as the rows show it and appends what follows to its menu lane. Losing a race is no
+// failure: whoever moved the lane wrote an event, and its fold looks at the session again.
+func (t *term) appendMenu(ctx context.Context, r sessionRecord, decide func(now time.Time) ([]menu.Event, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
 	now := time.Now()
-	events, err := menu.Complete(r.Session, now)
-	if err != nil || len(events) == 0 {
-		return err
+	events, err := decide(now)
+	if err == nil && len(events) > 0 {
+		proposed := make([]eventstore.Proposed, len(events))
+		for i, e := range events {
+			proposed[i] = eventstore.Proposed{Event: e, Time: now, Causation: r.lastID, Correlation: r.correlation}
+		}
+		_, err = t.projector.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...)
 	}
-	proposed := make([]eventstore.Proposed, len(events))
-	for i, e := range events {
-		proposed[i] = eventstore.Proposed{Event: e, Time: now, Causation: r.lastID, Correlation: r.correlation}
+	if _, rejected := errors.AsType[*menu.RejectedError](err); rejected || errors.Is(err, eventstore.ErrConflict) {
+		return nil
 	}
-	_, err = t.projector.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...)
 	return err
 }
 

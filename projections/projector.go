@@ -21,15 +21,23 @@ type Log interface {
 	Follow(ctx context.Context, after uint64, fn func(context.Context, []eventstore.Entry) error) error
 	// AppendMenu records a session's menu events if the lane is still at expected.
 	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
+	// Last returns the sequence of the log's newest message.
+	Last(ctx context.Context) (uint64, error)
 	// Erase removes every event of a session up to a sequence but its tombstone, so that nothing of them can be read any more.
 	Erase(ctx context.Context, key menu.Key, tombstone, through uint64) error
 }
 
-// ProjectorConfig holds the settings of a projector. Both are required.
+// ProjectorConfig holds the settings of a projector. Identity and Logger are required.
 type ProjectorConfig struct {
 	// Identity returns the identity of the stream that the log is on now; see streams.Identity.
 	Identity func(ctx context.Context) (string, error)
-	Logger   *slog.Logger
+	// SessionTTL is how long after its submission a session that misses answers expires; one that a retry has reopened, so
+	// long after its last event. 0: never.
+	SessionTTL time.Duration
+	// Progress is told at every ProgressInterval how far each running session is, as the JSON of [SessionProgress]. Nil: nobody is.
+	Progress         func(key menu.Key, body []byte) error
+	ProgressInterval time.Duration
+	Logger           *slog.Logger
 }
 
 const (

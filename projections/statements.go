@@ -107,13 +107,19 @@ on conflict (tenant, menu_id) do update set session_id = excluded.session_id, co
 where tenant = $1 and session_id = $2 and processing_status = 'failed'`
 
 	sqlDone = `select ` + sessionColumns + ` from {v}.sessions s where s.done order by s.tenant, s.session_id limit $1`
+
+	sqlExpired = `select ` + sessionColumns + ` from {v}.sessions s where s.status = 'processing' and not s.done
+  and case when s.round = 0 then s.created_at else s.updated_at end < $1 order by s.tenant, s.session_id limit $2`
+
+	sqlRunning = `select ` + sessionColumns + ` from {v}.sessions s where s.status = 'processing'
+  and (s.tenant, s.session_id) > ($1, $2) order by s.tenant, s.session_id limit $3`
 )
 
 // statements are the statements over the tables of one version.
 type statements struct {
 	loadSessions, loadDishes                  string
 	sessions, erase, insertDishes, updateDish string
-	session, parked, done                     string
+	session, parked, done, expired, running   string
 }
 
 func newStatements(version int) statements {
@@ -122,5 +128,6 @@ func newStatements(version int) statements {
 		loadSessions: in(sqlLoadSessions), loadDishes: in(sqlLoadDishes),
 		sessions: in(sqlSessions), erase: in(sqlErase), insertDishes: in(sqlInsertDishes), updateDish: in(sqlUpdateDishes),
 		session: in(sqlSession), parked: in(sqlParked), done: in(sqlDone),
+		expired: in(sqlExpired), running: in(sqlRunning),
 	}
 }

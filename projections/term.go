@@ -45,6 +45,8 @@ func (t *term) lead(ctx context.Context) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.sweep(ctx) })
 	g.Go(func() error { return t.purge(ctx) })
+	g.Go(func() error { return t.expire(ctx) })
+	g.Go(func() error { return t.tell(ctx) })
 	g.Go(func() error {
 		err := p.log.Follow(ctx, t.at.seq, t.project)
 		if errors.Is(err, eventstore.ErrOtherLog) {

@@ -171,11 +171,15 @@ func (a *app) database() part {
 }
 
 func (a *app) projector() (part, error) {
-	store, _, err := a.openStore("projector")
+	store, reads, err := a.openStore("projector")
 	if err != nil {
 		return part{}, err
 	}
-	p := projections.NewProjector(a.pool, store, a.projectorConfig())
+	channel := streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix)
+	cfg := a.projectorConfig()
+	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
+	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
+	p := projections.NewProjector(a.pool, store, cfg)
 	return part{"projector", p.Run}, nil
 }
 

@@ -76,9 +76,9 @@ type ProcessingConfig struct {
 	TaskTimeout            time.Duration `default:"300s" help:"Time for one dish in one stage."`
 	RetryAttempts          int           `default:"3" help:"Attempts before a stage is parked for a dish."`
 	RetryDelay             time.Duration `default:"60s" help:"Wait before the second attempt; later ones wait longer."`
-	SessionTTL             time.Duration `name:"session-ttl" default:"1h" help:"Age at which an unfinished session expires (not used yet)."`
+	SessionTTL             time.Duration `name:"session-ttl" default:"1h" help:"Age at which an unfinished session expires."`
 	BatchSize              int           `default:"100" help:"Dishes in one event of a submission."`
-	ProgressUpdateInterval time.Duration `default:"10s" help:"Pause between progress messages of a running session (not used yet)."`
+	ProgressUpdateInterval time.Duration `default:"10s" help:"Pause between progress messages of a running session."`
 }
 
 // StagesConfig is the group stages.
