@@ -66,7 +66,13 @@ func appendResult(b []byte, r menu.DishResult) (_ []byte, err error) {
 	} else {
 		b = appendString(b, *v.Error)
 	}
-	return append(strconv.AppendInt(append(b, `,"elapsed_ms":`...), v.ElapsedMS, 10), "}}"...), nil
+	b = strconv.AppendInt(append(b, `,"elapsed_ms":`...), v.ElapsedMS, 10)
+	if v.CachedAt != nil {
+		if b, err = appendJSON(append(b, `,"cached_at":`...), v.CachedAt); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, "}}"...), nil
 }
 
 func appendStrings(b []byte, list menu.Strings) []byte {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -36,6 +37,9 @@ func TestBodyIsThatOfEncodingJSON(t *testing.T) {
 				Confidence: rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1, 0.87, 1e-7, 1e21, math.NaN(), math.Inf(1)})).Draw(t, "confidence"),
 				Data:       data.Draw(t, "data"), Warnings: list.Draw(t, "warnings"), Attribution: list.Draw(t, "attribution"),
 				ElapsedMS: rapid.Int64().Draw(t, "elapsed"),
+				CachedAt: rapid.Ptr(rapid.Custom(func(t *rapid.T) time.Time {
+					return time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "cached")).UTC()
+				}), true).Draw(t, "cached_at"),
 			}
 			if rapid.Bool().Draw(t, "has error") {
 				s := text.Draw(t, "error")

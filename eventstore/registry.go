@@ -40,7 +40,7 @@ func Registry() []Definition {
 	for _, stage := range menu.Stages() {
 		defs = append(
 			defs,
-			define(menu.StageCompleted{Stage: stage}, decodeResults),
+			define(menu.StageCompleted{Stage: stage}, decodeResults, completed2),
 			define(menu.StageAttemptFailed{Stage: stage}, decodeAs[menu.StageAttemptFailed], attemptFailed2),
 			define(menu.StageFailed{Stage: stage}, decodeAs[menu.StageFailed]),
 			define(menu.StageRetryRequested{Stage: stage}, decodeAs[menu.StageRetryRequested]),

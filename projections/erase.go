@@ -40,6 +40,7 @@ func (p *page) queueErasures(batch *pgx.Batch) {
 	}
 	batch.Queue(sqlEraseHistory, tenants, ids, seqs)
 	batch.Queue(sqlEraseIDs, tenants, ids)
+	batch.Queue(sqlEraseCache, tenants, ids)
 	batch.Queue(sqlErasures, tenants, ids, seqs, throughs)
 }
 

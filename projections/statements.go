@@ -57,6 +57,8 @@ where m.tenant = k.tenant and m.session_id = k.session_id`
 
 	sqlEraseHistory = `select public.erase_history($1, $2, $3)`
 
+	sqlEraseCache = `select public.erase_cache($1, $2)`
+
 	sqlEraseIDs = `delete from public.menu_ids m using unnest($1::text[], $2::text[]) k (tenant, session_id)
 where m.tenant = k.tenant and m.session_id = k.session_id`
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"time"
 )
 
 // ResultStatus says how good a result is. A stage that could not answer at all is a [StageFailed] event, not a result.
@@ -45,7 +46,9 @@ type Result struct {
 	Warnings        Strings         `json:"warnings"`         // for the reader
 	Attribution     Strings         `json:"attribution"`      // whose texts or pictures it uses
 	Error           *string         `json:"error"`            // why status is not ok, if there is more to say
-	ElapsedMS       int64           `json:"elapsed_ms"`       // the provider's time
+	ElapsedMS       int64           `json:"elapsed_ms"`       // the provider's time; 0 if it was not asked
+
+	CachedAt *time.Time `json:"cached_at,omitempty"` // when the provider gave this answer to another menu; absent: it was asked for this one
 }
 
 // Strings is a list that is never null in JSON.

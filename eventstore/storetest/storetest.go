@@ -137,7 +137,7 @@ func appendsAndLoads(t *testing.T, s Store) {
 	}
 	got := entries[1]
 	if got.Err != nil || got.Seq != second.Seq || got.ID != second.IDs[0] || got.Causation != first.IDs[0] ||
-		got.Correlation != first.IDs[0] || !got.Time.Equal(menutest.Start()) || got.Version != 1 || got.Key != key {
+		got.Correlation != first.IDs[0] || !got.Time.Equal(menutest.Start()) || got.Version != 2 || got.Key != key {
 		t.Fatalf("loaded %+v", got)
 	}
 	if entries[0].Correlation != first.IDs[0] {

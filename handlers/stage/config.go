@@ -33,10 +33,13 @@ const (
 	maxRetryDelay = time.Hour
 )
 
-// Config holds the settings of an [Engine]. Every field is required but Limits and Overdue.
+// Config holds the settings of an [Engine]. Every field is required but Limits, Cache, Cached and Overdue.
 type Config struct {
 	Providers map[menu.Stage]Provider // one for each of the eight stages
 	Limits    map[string]Limits       // of providers, by their name; one that is missing has none
+
+	Cache  Cache    // of results; nil: none
+	Cached []string // names of the providers whose results are kept in it
 
 	MaxParallelTasks int           // dishes at once, for each stage of this process
 	TaskTimeout      time.Duration // one attempt for one dish

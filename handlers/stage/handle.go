@@ -36,6 +36,7 @@ type stage struct {
 	stage    menu.Stage
 	provider Provider
 	guard    *guard
+	cached   bool // the provider's results are kept
 	stats    *stats
 	log      Log
 	retries  Retries
@@ -47,7 +48,7 @@ type stage struct {
 // waiting counts the dishes in hand that wait for a slot.
 func (s *stage) waiting() int {
 	if p := s.pool.Load(); p != nil {
-		return p.waiting()
+		return p.length()
 	}
 	return 0
 }

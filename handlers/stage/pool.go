@@ -40,14 +40,12 @@ func (c *call) finish(result menu.Result, err error) {
 // pool makes the calls of one stage, at most limit at a time. Sessions take turns, one dish each: a long menu does not
 // hold up the one behind it.
 type pool struct {
-	provider Provider
-	guard    *guard
-	stats    *stats
-	limit    int
-	timeout  time.Duration
-	logger   *slog.Logger
-	spawn    func(*call) // starts a slot that begins with the call; the slots' context is bound in it
-	halt     func(error) // ends the calls' wait for the provider's turn
+	*stage
+
+	limit   int
+	timeout time.Duration
+	spawn   func(*call) // starts a slot that begins with the call; the slots' context is bound in it
+	halt    func(error) // ends the calls' wait for the provider's turn
 
 	mu      sync.Mutex          // guards the fields below
 	slots   int                 // slots in use; dishes wait only while all are
@@ -67,8 +65,8 @@ type queue struct {
 // newPool returns a pool whose running calls end when ctx does.
 func newPool(ctx context.Context, s *stage) *pool {
 	p := &pool{
-		provider: s.provider, guard: s.guard, stats: s.stats, limit: s.cfg.MaxParallelTasks, timeout: s.cfg.TaskTimeout,
-		logger: s.logger, queues: map[menu.Key]*queue{}, quiet: make(chan struct{}),
+		stage: s, limit: s.cfg.MaxParallelTasks, timeout: s.cfg.TaskTimeout,
+		queues: map[menu.Key]*queue{}, quiet: make(chan struct{}),
 	}
 	if t := s.guard.limits.Timeout; t > 0 {
 		p.timeout = min(p.timeout, t)
@@ -158,6 +156,10 @@ func (p *pool) settle() {
 // attempt makes a call and says whether the caller still has its slot. A provider that outlives the task time-out is
 // abandoned: its outcome is reported at once, and a new goroutine goes on with the slot.
 func (p *pool) attempt(slots, turns context.Context, c *call) bool {
+	if result, known := p.remembered(turns, c.request); known {
+		c.finish(result, nil)
+		return true
+	}
 	leave, err := p.guard.enter(turns, p.tokens(c.request))
 	if err != nil {
 		c.finish(menu.Result{}, err)
@@ -187,6 +189,9 @@ func (p *pool) attempt(slots, turns context.Context, c *call) bool {
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // the provider noticed the end before we did
+	}
+	if err == nil {
+		p.remember(slots, c.request, result)
 	}
 	end(result, err)
 	return true
@@ -226,8 +231,8 @@ func (p *pool) stop() {
 	drop(waiting)
 }
 
-// waiting counts the calls that wait for a slot.
-func (p *pool) waiting() int {
+// length counts the calls that wait for a slot.
+func (p *pool) length() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
