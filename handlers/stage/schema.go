@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ import (
 const maxFindings = 5
 
 //go:embed schemas
-var schemaFiles embed.FS //nolint:gochecknoglobals // embedded files, never written
+var schemaFiles embed.FS
 
 // schemas are what a result and its data have to look like.
 type schemas struct {
@@ -137,7 +138,7 @@ func findings(at []string, err error) error {
 	)
 	walk = func(e *jsonschema.ValidationError) {
 		if len(e.Causes) == 0 {
-			texts = append(texts, path(append(at[:len(at):len(at)], e.InstanceLocation...))+": "+e.ErrorKind.LocalizedString(printer))
+			texts = append(texts, path(append(slices.Clip(at), e.InstanceLocation...))+": "+e.ErrorKind.LocalizedString(printer))
 		}
 		for _, cause := range e.Causes {
 			walk(cause)

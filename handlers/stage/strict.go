@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -75,7 +76,7 @@ func (d strict) object(at []string) (any, error) {
 		if !ok {
 			return nil, fmt.Errorf("not valid JSON: %v is no key", token)
 		}
-		in := append(at[:len(at):len(at)], key)
+		in := append(slices.Clip(at), key)
 		if err := checkText(at, key); err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (d strict) object(at []string) (any, error) {
 func (d strict) array(at []string) (any, error) {
 	list := []any{}
 	for d.More() {
-		v, err := d.value(append(at[:len(at):len(at)], strconv.Itoa(len(list))))
+		v, err := d.value(append(slices.Clip(at), strconv.Itoa(len(list))))
 		if err != nil {
 			return nil, err
 		}
