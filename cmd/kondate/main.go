@@ -49,6 +49,7 @@ type commandLine struct {
 
 	Events      eventsCommand      `cmd:"" help:"Replay the history of events, or follow it: as lines of JSON, CSV or Parquet."`
 	Projections projectionsCommand `cmd:"" help:"Look at the read models, rebuild them, verify them."`
+	Stages      stagesCommand      `cmd:"" help:"Look after the stages and the workers that answer them."`
 	Archive     archiveCommand     `cmd:"" help:"Export old sessions to a file, verify it, and make room in the log."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`
 }

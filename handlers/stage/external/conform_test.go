@@ -17,7 +17,7 @@ func conform(t *testing.T, w worker, timeout time.Duration) external.Report {
 	t.Helper()
 	server := natstest.New(t)
 	if w != nil {
-		w.start(t, server.Conn(), menu.Allergen)
+		w.start(t, server.Conn())
 	}
 	r, err := external.Conform(t.Context(), server.Conn(), external.Options{Stage: menu.Allergen, Tenant: menu.DefaultTenant, Timeout: timeout})
 	if err != nil {
@@ -170,7 +170,7 @@ func TestConformWarnsOfSafety(t *testing.T) {
 func TestConformEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	server := natstest.New(t)
-	worker(func(task, func(bool, string)) {}).start(t, server.Conn(), menu.Allergen)
+	worker(func(task, func(bool, string)) {}).start(t, server.Conn())
 	stop := errors.New("stop")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, stop)
 	defer cancel()

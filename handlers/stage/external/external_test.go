@@ -40,10 +40,10 @@ type task struct {
 // worker answers requests as it likes; say sends a reply. It runs in a goroutine of its own for each request.
 type worker func(t task, say func(final bool, body string))
 
-// start connects a worker to a stage until the test ends or stop is called.
-func (w worker) start(tb testing.TB, nc *nats.Conn, s menu.Stage) (stop func()) {
+// start connects a worker to the allergen stage for as long as its connection lasts.
+func (w worker) start(tb testing.TB, nc *nats.Conn) {
 	tb.Helper()
-	sub, err := nc.QueueSubscribe(streams.WorkFilter(s), streams.WorkQueue(s), func(m *nats.Msg) {
+	_, err := nc.QueueSubscribe(streams.WorkFilter(menu.Allergen), streams.WorkQueue(menu.Allergen), func(m *nats.Msg) {
 		var t task
 		if err := json.Unmarshal(m.Data, &t); err != nil {
 			tb.Errorf("request %s: %v", m.Data, err)
@@ -63,7 +63,6 @@ func (w worker) start(tb testing.TB, nc *nats.Conn, s menu.Stage) (stop func()) 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return func() { _ = sub.Unsubscribe() }
 }
 
 // answer is a result in a reply's list of results. Of a dish with letters of ASCII only it knows nothing.
@@ -105,7 +104,7 @@ func TestAnswer(t *testing.T) {
 		say(false, results())
 		say(false, results(answer("d1", "親子丼")))
 		say(true, results(answer("d1", "later"))) // changes nothing
-	}).start(t, server.Conn(), menu.Allergen)
+	}).start(t, server.Conn())
 	result, err := ask(t.Context(), nc)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +160,7 @@ func TestAnswerFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := natstest.New(t)
-			worker(func(_ task, say func(bool, string)) { say(test.final, test.body) }).start(t, server.Conn(), menu.Allergen)
+			worker(func(_ task, say func(bool, string)) { say(test.final, test.body) }).start(t, server.Conn())
 			_, err := ask(t.Context(), server.Conn())
 			e, ok := errors.AsType[*stage.Error](err)
 			if !ok || e.Reason != test.reason || e.Permanent != test.permanent || !strings.Contains(err.Error(), test.text) {
@@ -179,7 +178,7 @@ func TestAnswerWithoutWorker(t *testing.T) {
 	if e, ok := errors.AsType[*stage.Error](err); !ok || e.Reason != external.ReasonNoResponders || e.Permanent {
 		t.Fatalf("err = %v", err)
 	}
-	worker(func(task, func(bool, string)) {}).start(t, server.Conn(), menu.Allergen)
+	worker(func(task, func(bool, string)) {}).start(t, server.Conn())
 	late := errors.New("late")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, late)
 	defer cancel()
