@@ -30,11 +30,12 @@ var packages = map[string][]string{
 
 	"cmd/kondate": nil,
 
-	"handlers/console":     nil,
-	"handlers/httpapi":     nil,
-	"handlers/sse":         nil,
-	"handlers/stage":       nil,
-	"handlers/stage/local": {"handlers/stage"},
+	"handlers/console":        nil,
+	"handlers/httpapi":        nil,
+	"handlers/sse":            nil,
+	"handlers/stage":          nil,
+	"handlers/stage/external": {"handlers/stage"},
+	"handlers/stage/local":    {"handlers/stage"},
 
 	"projections":            {"projections/migrations", "projections/postgres"}, // the latter in tests, to restart it
 	"projections/migrations": nil,

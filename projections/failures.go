@@ -71,7 +71,7 @@ func (f Failure) Cursor() FailureCursor { return FailureCursor{f.Seq, f.MenuID} 
 // Failures returns the parked stages that a filter wants, those that were parked first to begin with.
 func (q *Queries) Failures(ctx context.Context, f FailureFilter) ([]Failure, error) {
 	sql := `select tenant, menu_id, session_id, stage, epoch, coalesce(reason, ''), coalesce(error, ''), coalesce(provider, ''), attempts,
-  coalesce(time, 'epoch'), coalesce(headers -> 'traceparent' ->> 0, ''), seq
+  coalesce(time, now()), coalesce(headers -> 'traceparent' ->> 0, ''), seq
 from public.troubles where status = 'failed' and (seq, menu_id) > ($1, $2)`
 	args := []any{toBigint(f.After.seq), f.After.id}
 	where := func(column string, value any) {
@@ -105,6 +105,9 @@ from public.troubles where status = 'failed' and (seq, menu_id) > ($1, $2)`
 	return failures, nil
 }
 
+// traceIDBytes is the length of a W3C trace id.
+const traceIDBytes = 32
+
 func scanFailure(row pgx.CollectableRow) (f Failure, err error) {
 	var (
 		stage, trace string
@@ -118,7 +121,7 @@ func scanFailure(row pgx.CollectableRow) (f Failure, err error) {
 		return f, err
 	}
 	f.ParkedAt, f.Seq = Time{at.UTC()}, fromBigint(seq)
-	if parts := strings.Split(trace, "-"); len(parts) >= 2 {
+	if parts := strings.Split(trace, "-"); len(parts) == 4 && len(parts[1]) == traceIDBytes {
 		f.TraceID = parts[1]
 	}
 	return f, nil
@@ -137,7 +140,7 @@ const maxReasons = 200
 
 // Parked counts the parked stages of all tenants by stage and reason, the largest groups first.
 func (q *Queries) Parked(ctx context.Context) ([]ParkedCount, error) {
-	const sql = `select stage, coalesce(reason, ''), count(*), coalesce(min(time), 'epoch')
+	const sql = `select stage, coalesce(reason, ''), count(*), coalesce(min(time), now())
 from public.troubles where status = 'failed' group by 1, 2 order by 3 desc, 1, 2 limit $1`
 	rows, err := q.pool.Query(ctx, sql, maxReasons)
 	if err != nil {

@@ -76,7 +76,7 @@ func TestHistory(t *testing.T) {
 	}
 	for i, w := range want {
 		g := got[i]
-		if g.Seq != w.Seq || g.ID != w.ID || g.Key != key || g.Type != w.Type || g.Version != 1 || !g.Time.Equal(w.Time) || g.Err != "" {
+		if g.Seq != w.Seq || g.ID != w.ID || g.Key != key || g.Type != w.Type || g.Version != w.Version || !g.Time.Equal(w.Time) || g.Err != "" {
 			t.Fatalf("event %d = %+v, want %+v", i, g, w)
 		}
 		if string(g.Data) != string(w.Data) {

@@ -68,19 +68,21 @@ on conflict (tenant, session_id) do update set through = greatest(e.through, exc
 
 	// dishParameters are the columns that an insert and an update of dishes share, in the order of dishColumns.
 	dishParameters = `$1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::boolean[], $7::timestamptz[], $8::bigint[],
-  $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]`
+  $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+  $18::text[], $19::boolean[]`
 	dishColumns = `tenant, id, processing_status, stages, image_epoch, image_open, updated_at, last_seq,
-  gen_image, translation, category_translation, description, allergy, ingredient, search_engine, task6_data, task7_data`
+  gen_image, translation, category_translation, description, allergy, ingredient, search_engine, task6_data, task7_data,
+  task8_data, troubled`
 
 	sqlInsertDishes = `insert into {v}.menus (tenant, id, processing_status, stages, image_epoch, image_open, updated_at, last_seq,
   gen_image, translation, category_translation, description, allergy, ingredient, search_engine, task6_data, task7_data, task8_data,
-  session_id, position, name, category, price, created_at)
+  troubled, session_id, position, name, category, price, created_at)
 select tenant, id, processing_status, stages::jsonb, image_epoch, image_open, updated_at, last_seq,
   nullif(gen_image, ''), nullif(translation, ''), nullif(category_translation, ''), nullif(description, ''), nullif(allergy, '')::jsonb,
   nullif(ingredient, '')::jsonb, nullif(search_engine, '')::jsonb, nullif(task6_data, '')::jsonb, nullif(task7_data, '')::jsonb, nullif(task8_data, '')::jsonb,
-  session_id, position, name, nullif(category, ''), nullif(price, ''), created_at
-from unnest(` + dishParameters + `, $18::text[], $19::text[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::timestamptz[])
-  u (` + dishColumns + `, task8_data, session_id, position, name, category, price, created_at)`
+  troubled, session_id, position, name, nullif(category, ''), nullif(price, ''), created_at
+from unnest(` + dishParameters + `, $20::text[], $21::bigint[], $22::text[], $23::text[], $24::text[], $25::timestamptz[])
+  u (` + dishColumns + `, session_id, position, name, category, price, created_at)`
 
 	// A stage's column goes from null to its result once and never changes after that: only a parked stage, which has no
 	// result, can be retried.
@@ -94,8 +96,8 @@ from unnest(` + dishParameters + `, $18::text[], $19::text[], $20::bigint[], $21
   search_engine = coalesce(m.search_engine, nullif(u.search_engine, '')::jsonb),
   task6_data = coalesce(m.task6_data, nullif(u.task6_data, '')::jsonb),
   task7_data = coalesce(m.task7_data, nullif(u.task7_data, '')::jsonb),
-  task8_data = coalesce(m.task8_data, nullif(u.task8_data, '')::jsonb)
-from unnest(` + dishParameters + `, $18::text[]) u (` + dishColumns + `, task8_data)
+  task8_data = coalesce(m.task8_data, nullif(u.task8_data, '')::jsonb), troubled = u.troubled
+from unnest(` + dishParameters + `) u (` + dishColumns + `)
 where m.tenant = u.tenant and m.id = u.id`
 
 	// The log decides: an id that was only reserved belongs to whoever submitted it.

@@ -150,13 +150,13 @@ func queueDishes(batch *pgx.Batch, sql statements, inserted, updated []dish) err
 	return nil
 }
 
-// dishParams returns the arrays of dishColumns and task8_data.
+// dishParams returns the arrays of dishColumns.
 func dishParams(dishes []dish) ([]any, error) {
 	n := len(dishes)
 	var (
 		tenants, ids, statuses, stages = make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 		imageEpochs, lastSeqs          = make([]int64, n), make([]int64, n)
-		imageOpen                      = make([]bool, n)
+		imageOpen, troubled            = make([]bool, n), make([]bool, n)
 		updated                        = make([]time.Time, n)
 		images, categoryTranslations   = make([]string, n), make([]string, n)
 		results                        [menu.StageCount][]string
@@ -171,6 +171,7 @@ func dishParams(dishes []dish) ([]any, error) {
 		}
 		tenants[i], ids[i], statuses[i], stages[i] = string(d.tenant), string(d.ID), string(d.Status()), states
 		imageEpochs[i], imageOpen[i], images[i] = int64(d.Image.Epoch), d.Image.Open, cleanText(d.Image.URL)
+		troubled[i] = slices.ContainsFunc(d.Stages[:], menu.StageState.Troubled)
 		updated[i], lastSeqs[i] = d.UpdatedAt, toBigint(d.LastSeq)
 		for stage := range results {
 			results[stage][i] = resultColumn(d.Stages[stage].Data)
@@ -182,7 +183,7 @@ func dishParams(dishes []dish) ([]any, error) {
 	return []any{
 		tenants, ids, statuses, stages, imageEpochs, imageOpen, updated, lastSeqs, images,
 		results[menu.Translation], categoryTranslations, results[menu.Description], results[menu.Allergen], results[menu.Ingredient],
-		results[menu.SearchEngine], results[menu.Task6], results[menu.Task7], results[menu.Task8],
+		results[menu.SearchEngine], results[menu.Task6], results[menu.Task7], results[menu.Task8], troubled,
 	}, nil
 }
 

@@ -14,6 +14,7 @@ const (
 	EventStream = "MENU_EVENTS"
 
 	eventRoot = "menu.evt"
+	workRoot  = "menu.work"
 
 	// AllEvents is the filter of every event of every session.
 	AllEvents = eventRoot + ".>"
@@ -66,6 +67,18 @@ func LaneFilter(key menu.Key, lane menu.Lane) string {
 
 // TypeFilter matches every event of one type, of all tenants and sessions.
 func TypeFilter(typ menu.Type) string { return eventRoot + ".*.*." + string(typ) }
+
+// WorkSubject returns the subject of the requests to the workers of other teams for one stage: menu.work.<tenant>.<stage>.
+// The requests are core NATS and not stored. Tenant must be parsed.
+func WorkSubject(tenant menu.Tenant, stage menu.Stage) string {
+	return workRoot + "." + string(tenant) + "." + stage.String()
+}
+
+// WorkFilter matches the requests of all tenants for one stage.
+func WorkFilter(stage menu.Stage) string { return workRoot + ".*." + stage.String() }
+
+// WorkQueue is the queue group of the workers of one stage: each request goes to one of them.
+func WorkQueue(stage menu.Stage) string { return "work-" + stage.String() }
 
 // ChannelSubject returns the subject of a live message of a session: <prefix>.<tenant>.<session>.<name>.
 // Live messages are core NATS and not stored.

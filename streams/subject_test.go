@@ -38,6 +38,19 @@ func TestParseEventSubjectRejects(t *testing.T) {
 	}
 }
 
+func TestWorkSubject(t *testing.T) {
+	t.Parallel()
+	if got := streams.WorkSubject("acme", menu.SearchEngine); got != "menu.work.acme.search_engine" {
+		t.Errorf("WorkSubject = %q", got)
+	}
+	if got := streams.WorkFilter(menu.Allergen); got != "menu.work.*.allergen" {
+		t.Errorf("WorkFilter = %q", got)
+	}
+	if got := streams.WorkQueue(menu.Allergen); got != "work-allergen" {
+		t.Errorf("WorkQueue = %q", got)
+	}
+}
+
 func TestChannelSubject(t *testing.T) {
 	t.Parallel()
 	key := menu.Key{Tenant: "public", Session: "s1"}

@@ -23,6 +23,7 @@ import (
 	"kondate/handlers/httpapi"
 	"kondate/handlers/sse"
 	"kondate/handlers/stage"
+	"kondate/handlers/stage/external"
 	"kondate/handlers/stage/local"
 	"kondate/projections"
 	"kondate/projections/postgres"
@@ -186,13 +187,9 @@ func (a *app) projector() (part, error) {
 func (a *app) stages() (part, error) {
 	providers := a.providers
 	if providers == nil {
-		knowledge, err := cuisine.Load()
-		if err != nil {
-			return part{}, fmt.Errorf("load the knowledge of dishes: %w", err)
-		}
-		providers = map[menu.Stage]stage.Provider{}
-		for _, s := range menu.Stages() {
-			providers[s] = local.New(knowledge, s)
+		var err error
+		if providers, err = a.configuredProviders(); err != nil {
+			return part{}, err
 		}
 	}
 	store, deliveries, err := a.openStore("stages")
@@ -227,6 +224,32 @@ func (a *app) stages() (part, error) {
 		}
 		return errors.Join(engine.Run(ctx), stop())
 	}}, nil
+}
+
+// configuredProviders returns the provider of each stage as the settings name it. The stages of other teams' workers
+// share a connection, apart from the log's: a flood of replies holds up no append.
+func (a *app) configuredProviders() (map[menu.Stage]stage.Provider, error) {
+	knowledge, err := cuisine.Load()
+	if err != nil {
+		return nil, fmt.Errorf("load the knowledge of dishes: %w", err)
+	}
+	providers := map[menu.Stage]stage.Provider{}
+	var workers *nats.Conn
+	for _, s := range menu.Stages() {
+		if a.cfg.Stages.Of(s).Provider != external.Name {
+			providers[s] = local.New(knowledge, s)
+			continue
+		}
+		if workers == nil {
+			js, err := a.connect("workers")
+			if err != nil {
+				return nil, err
+			}
+			workers = js.Conn()
+		}
+		providers[s] = external.New(workers, s)
+	}
+	return providers, nil
 }
 
 // api returns the parts that serve HTTP, and the URL they serve at.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"kondate/domain/menu"
+	"kondate/handlers/stage/external"
+	"kondate/handlers/stage/local"
 )
 
 // Config holds every setting. A key a.b_c is the flag --a-b-c, the variable KONDATE_A_B_C and the YAML entry a: {b_c: …};
@@ -96,7 +98,7 @@ type StagesConfig struct {
 
 // StageConfig is the group of one stage.
 type StageConfig struct {
-	Provider string `default:"local" help:"Who answers: local (offline knowledge)."`
+	Provider string `default:"local" help:"Who answers: local (offline knowledge) or external (a worker of another team)."`
 }
 
 // Of returns the settings of one stage.
@@ -141,7 +143,7 @@ type AuthConfig struct {
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
 func (c Config) Validate() error {
 	return errors.Join(
-		c.Auth.validate(c.HTTP.Addr), c.Stages.validate(), c.OpenAI.validate(),
+		c.Auth.validate(c.HTTP.Addr), c.Stages.validate(c.NATS), c.OpenAI.validate(),
 		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
 		positive("processing.retry_attempts", c.Processing.RetryAttempts),
 		positive("processing.batch_size", c.Processing.BatchSize),
@@ -182,10 +184,13 @@ func (c AuthConfig) validate(addr string) error {
 	return nil
 }
 
-func (c StagesConfig) validate() error {
+func (c StagesConfig) validate(nats NATSConfig) error {
 	for _, stage := range menu.Stages() {
-		if p := c.Of(stage).Provider; p != "local" {
-			return fmt.Errorf("stages.%s.provider %q is not built yet: use local", stage, p)
+		switch p := c.Of(stage).Provider; {
+		case p != local.Name && p != external.Name:
+			return fmt.Errorf("stages.%s.provider %q is not built yet: use local or external", stage, p)
+		case p == external.Name && nats.URL == "" && nats.Listen == "":
+			return fmt.Errorf("stages.%s.provider is external and the embedded NATS takes no connections: set nats.listen (for instance 127.0.0.1:4222), or nats.url", stage)
 		}
 	}
 	return nil

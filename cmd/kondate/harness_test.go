@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if ledger := os.Getenv(asWorker); ledger != "" {
+		work(ledger)
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -145,6 +149,12 @@ type system struct {
 // startSystem serves in this process until the test ends or stop is called.
 func startSystem(tb testing.TB, providers map[menu.Stage]stage.Provider, args ...string) *system {
 	tb.Helper()
+	return startSystemWith(tb, allRoles(), providers, args...)
+}
+
+// startSystemWith is startSystem for some of the roles.
+func startSystemWith(tb testing.TB, roles []string, providers map[menu.Stage]stage.Provider, args ...string) *system {
+	tb.Helper()
 	cfg, err := parseServe(args...)
 	if err != nil {
 		tb.Fatal(err)
@@ -153,7 +163,7 @@ func startSystem(tb testing.TB, providers map[menu.Stage]stage.Provider, args ..
 	s := &system{app: &app{cfg: cfg, log: slog.New(slog.DiscardHandler), providers: providers}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, served := make(chan running, 1), make(chan error, 1)
-	go func() { served <- s.serve(ctx, allRoles(), func(r running) { ready <- r }) }()
+	go func() { served <- s.serve(ctx, roles, func(r running) { ready <- r }) }()
 	select {
 	case s.running = <-ready:
 	case err := <-served:

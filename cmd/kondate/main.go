@@ -49,7 +49,7 @@ type commandLine struct {
 
 	Events      eventsCommand      `cmd:"" help:"Replay the history of events, or follow it: as lines of JSON, CSV or Parquet."`
 	Projections projectionsCommand `cmd:"" help:"Look at the read models, rebuild them, verify them."`
-	Stages      stagesCommand      `cmd:"" help:"Look at the eight stages, pause one, let it go on."`
+	Stages      stagesCommand      `cmd:"" help:"Look at the eight stages, pause one, let it go on, try out another team's worker."`
 	Failures    failuresCommand    `cmd:"" help:"List the dishes for which a stage gave up, take them back to work."`
 	Archive     archiveCommand     `cmd:"" help:"Export old sessions to a file, verify it, and make room in the log."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`

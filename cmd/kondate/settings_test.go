@@ -104,6 +104,7 @@ func TestRefusedSettings(t *testing.T) {
 		"ReachableWithoutAuth": {[]string{"--http-addr", "0.0.0.0:8080"}, "bind to 127.0.0.1"},
 		"AuthNotBuilt":         {[]string{"--auth-mode", "keys"}, "not built yet"},
 		"ProviderNotBuilt":     {[]string{"--stages-allergen-provider", "openai"}, "stages.allergen.provider"},
+		"WorkerCannotConnect":  {[]string{"--stages-allergen-provider", "external"}, "set nats.listen (for instance 127.0.0.1:4222), or nats.url"},
 		"ZeroTasks":            {[]string{"--processing-max-parallel-tasks", "0"}, "processing.max_parallel_tasks"},
 		"NoSize":               {[]string{"--sse-max-event-size", "big"}, "1MiB"},
 		"MistypedKey":          {[]string{"--config", file}, "--sse-max-conections"},

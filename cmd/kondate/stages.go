@@ -18,9 +18,10 @@ import (
 
 // stagesCommand groups what is done to the stages.
 type stagesCommand struct {
-	List   stagesListCommand   `cmd:"" help:"Show what each stage has before it and what it does."`
-	Pause  stagesPauseCommand  `cmd:"" help:"Stop a stage in all processes; what it has in hand is finished, what comes waits."`
-	Resume stagesResumeCommand `cmd:"" help:"Let a paused stage go on."`
+	List    stagesListCommand   `cmd:"" help:"Show what each stage has before it and what it does."`
+	Pause   stagesPauseCommand  `cmd:"" help:"Stop a stage in all processes; what it has in hand is finished, what comes waits."`
+	Resume  stagesResumeCommand `cmd:"" help:"Let a paused stage go on."`
+	Conform conformCommand      `cmd:"" help:"Try out another team's worker: does it keep the contract of docs/workers.md? Exit 1 if not."`
 }
 
 type stagesListCommand struct {

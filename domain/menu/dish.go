@@ -56,6 +56,9 @@ func (s StageState) Answered() bool {
 // Parked says whether the stage ended without a result.
 func (s StageState) Parked() bool { return s.Status == StageParked }
 
+// Troubled says that the last attempt failed: the stage is parked, or waits for the next one.
+func (s StageState) Troubled() bool { return s.Status == StageParked || s.Status == StageRetrying }
+
 // ImageState is the state of a dish's generated picture.
 type ImageState struct {
 	Epoch int    // 0: never asked for

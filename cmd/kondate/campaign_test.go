@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/handlers/stage"
+	"kondate/projections"
+	"kondate/projections/pgtest"
+	"kondate/streams"
+	"kondate/streams/natstest"
+)
+
+// asWorker makes the test binary a process of stages with a provider that fails; its value is the provider's ledger.
+const asWorker = "KONDATE_TEST_AS_WORKER"
+
+// faulty is a provider that fails often, and in the same way for the same attempt: a test can tell what must come of it.
+// It writes each call down before it answers, as whoever sends the bill would.
+type faulty struct{ ledger *os.File }
+
+func (faulty) Name() string    { return "faulty" }
+func (faulty) Version() string { return "1" }
+
+// How a call of a faulty provider ends.
+const (
+	faultNone = iota
+	faultError
+	faultHang
+	faultPanic
+)
+
+// fault decides how an attempt ends: of a thousand 300 fail, 3 hang and 5 panic.
+func fault(s menu.Stage, id menu.DishID, epoch, attempt int) int {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d %d", s, id, epoch, attempt))
+	switch n := binary.BigEndian.Uint64(sum[:]) % 1000; {
+	case n < 300:
+		return faultError
+	case n < 303:
+		return faultHang
+	case n < 308:
+		return faultPanic
+	}
+	return faultNone
+}
+
+func (f faulty) Answer(ctx context.Context, r stage.Request) (menu.Result, error) {
+	if _, err := fmt.Fprintf(f.ledger, "%s %s %d %d\n", r.Stage, r.Item.ID, r.Epoch, r.Attempt); err != nil {
+		return menu.Result{}, err
+	}
+	select {
+	case <-time.After(2 * time.Millisecond):
+	case <-ctx.Done():
+	}
+	switch fault(r.Stage, r.Item.ID, r.Epoch, r.Attempt) {
+	case faultError:
+		return menu.Result{}, errors.New("overloaded")
+	case faultHang:
+		<-ctx.Done()
+		return menu.Result{}, ctx.Err()
+	case faultPanic:
+		panic("out of order")
+	}
+	result := scriptedResult(r)
+	result.Provider = "faulty"
+	return result, nil
+}
+
+// work runs stages with a faulty provider until it is killed.
+func work(ledger string) {
+	out, err := os.OpenFile(ledger, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	cfg, err := parseConfig(nil, os.Args[1:]...)
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	a := &app{cfg: cfg, log: newLogger(os.Stderr, slog.LevelWarn), providers: everywhere(faulty{out})}
+	if err := a.serve(ctx, []string{roleStages}, func(running) { fmt.Println("ready") }); err != nil { //nolint:forbidigo // to the test
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(exitFailed)
+	}
+}
+
+// campaign is a system whose stages run in two processes that are killed again and again.
+type campaign struct {
+	t      *testing.T
+	args   []string // of every process
+	ledger string
+
+	mu      sync.Mutex // guards workers
+	workers [2]*exec.Cmd
+	kills   int
+}
+
+// start runs worker i until it is ready, or says why it is not.
+func (c *campaign) start(ctx context.Context, i int) error {
+	cmd := exec.Command(os.Args[0], append(c.args, "--data-dir", filepath.Join(filepath.Dir(c.ledger), fmt.Sprint("worker", i)))...) //nolint:noctx // the test ends it
+	cmd.Env = append(os.Environ(), asWorker+"="+c.ledger)
+	errs := &syncBuffer{}
+	cmd.Stderr = errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.workers[i] = cmd
+	c.mu.Unlock()
+	ready := make(chan bool, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		ready <- lines.Scan()
+		for lines.Scan() {
+			continue
+		}
+	}()
+	select {
+	case ok := <-ready:
+		if !ok {
+			_ = cmd.Wait() // its output says more
+			return fmt.Errorf("the worker ended: %s", errs)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *campaign) kill(i int) {
+	c.mu.Lock()
+	cmd := c.workers[i]
+	c.workers[i] = nil
+	c.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	c.kills++
+}
+
+// TestCampaign lets everything go wrong at once: a provider of which three calls in ten fail, hang or panic, two workers
+// of which one is killed every second, a broker that restarts. In the end every dish has one answer of every stage in the
+// rows, every attempt is counted, nothing is left over, and hardly more was paid for than the failures explain.
+func TestCampaign(t *testing.T) {
+	t.Parallel()
+	const (
+		menus, dishes = 50, 100
+		attempts      = 6
+		taskTimeout   = 500 * time.Millisecond
+	)
+	broker := natstest.NewWith(t, streams.ServerConfig{Listen: "127.0.0.1:0"})
+	database := pgtest.New(t, pgtest.WithTemplate("campaign", projections.Migrate))
+	dir := t.TempDir()
+	c := &campaign{t: t, ledger: filepath.Join(dir, "ledger"), args: []string{
+		"--nats-url", broker.URL(), "--database-url", database, "--nats-max-bytes", "1GiB", "--stages-ack-wait", "2s",
+		"--processing-retry-attempts", fmt.Sprint(attempts), "--processing-retry-delay", "300ms", "--processing-task-timeout", taskTimeout.String(),
+	}}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+
+	main := startSystemWith(t, []string{roleAPI, roleProjector}, nil, c.args...)
+	for i := range c.workers {
+		if err := c.start(ctx, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		for i := range c.workers {
+			c.kill(i)
+		}
+	}()
+	var sessions []accepted
+	for range menus {
+		answer, err := main.client().submit(ctx, body(t, dishes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, answer)
+	}
+	chaosCtx, calm := context.WithCancel(ctx)
+	defer calm()
+	chaos := make(chan error, 1)
+	began := time.Now()
+	go func() { chaos <- c.chaos(chaosCtx, broker) }()
+
+	// The sessions' ends are read from the log: what the API shows is looked at afterwards.
+	store := eventstore.NewJetStream(broker.JetStream(), eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
+	for _, s := range sessions {
+		key := menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(s.SessionID)}
+		for {
+			lane, err := store.LoadLane(ctx, key, menu.LaneMenu, 0)
+			if err == nil && len(lane) > 0 && lane[len(lane)-1].Type == "menu.completed" {
+				break
+			}
+			select {
+			case <-time.After(100 * time.Millisecond):
+			case err := <-chaos:
+				t.Fatal(err)
+			case <-ctx.Done():
+				t.Fatalf("session %s is not completed", s.SessionID)
+			}
+		}
+	}
+	took := time.Since(began)
+	calm()
+	if err := <-chaos; err != nil {
+		t.Fatal(err)
+	}
+
+	expected, parked := 0, 0
+	for _, s := range sessions {
+		entries := logOf(t, store, s.SessionID)
+		checkRows(t, main.client(), s.SessionID, entries)
+		session := menu.Replay(recorded(entries))
+		for id, d := range session.Dishes {
+			for st, state := range d.Stages {
+				want, isParked := 1, false
+				for want < attempts && fault(menu.Stage(st), id, 0, want) != faultNone {
+					want++
+				}
+				isParked = fault(menu.Stage(st), id, 0, want) != faultNone
+				expected += want
+				if isParked {
+					parked++
+				}
+				if state.Attempts != want || state.Parked() != isParked || !state.Answered() {
+					t.Fatalf("%s of dish %s: %+v, want %d attempts and parked %v", menu.Stage(st), id, state, want, isParked)
+				}
+			}
+		}
+	}
+	calls := c.calls()
+	t.Logf("%d dishes in %s, %d kills, %d calls: %d for the answers and failures, %d repeated; %d parked",
+		menus*dishes, took.Round(time.Second), c.kills, calls, expected, calls-expected, parked)
+	// A kill repeats the calls that ran and the results that waited for their flush or the broker's acknowledgement.
+	const inHand = menu.StageCount * 8 * 10
+	if calls < expected || calls > expected+(c.kills+1)*inHand {
+		t.Errorf("%d calls, want %d and at most %d repeated for each of %d kills", calls, expected, inHand, c.kills)
+	}
+	c.nothingLeft(ctx, broker)
+}
+
+// chaos kills a worker every second, and twice restarts the broker, until ctx ends.
+func (c *campaign) chaos(ctx context.Context, broker *natstest.Server) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		c.kill(n % 2)
+		if n == 4 || n == 9 {
+			broker.Stop()
+			broker.Restart()
+		}
+		if err := c.start(ctx, n%2); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+}
+
+// calls counts the ledger's lines.
+func (c *campaign) calls() int {
+	c.t.Helper()
+	raw, err := os.ReadFile(c.ledger)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.Count(string(raw), "\n")
+}
+
+// nothingLeft waits until no consumer of the stages has anything pending or at work, and checks that nothing waits.
+func (c *campaign) nothingLeft(ctx context.Context, broker *natstest.Server) {
+	c.t.Helper()
+	js := broker.JetStream()
+	for {
+		backlogs, err := streams.Backlogs(ctx, js)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		left := 0
+		for _, b := range backlogs {
+			left += int(b.Pending) + b.InHand + int(b.Waiting)
+		}
+		if left == 0 {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			c.t.Fatalf("left over: %+v", backlogs)
+		}
+	}
+}
