@@ -82,7 +82,10 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
 	}
 	receipt := Receipt{IDs: ids}
-	receipt.Seq, receipt.Already, err = s.publish(ctx, msgs)
+	// A broker that went away with the message in its hands never answers: its caller's time is not all spent on it.
+	first, cancel := context.WithTimeout(ctx, settleTimeout)
+	receipt.Seq, receipt.Already, err = s.publish(first, msgs)
+	cancel()
 	if err != nil && unanswered(err) {
 		// Sending once more is the way to find out: the broker knows the ids of the last two minutes, and a guard lets only
 		// one of the two in.
@@ -169,7 +172,7 @@ func unanswered(err error) bool {
 		errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrDisconnected)
 }
 
-// settleTimeout bounds the read that finds out how an append ended.
+// settleTimeout bounds the wait for the broker's answer to an append, and the read that finds out how one ended that has none.
 const settleTimeout = 5 * time.Second
 
 // settle reads the lane back from the leader and looks for our ids: there they are (already committed), somebody

@@ -206,6 +206,9 @@ func (a *app) stages() (part, error) {
 		RetryAttempts:    a.cfg.Processing.RetryAttempts,
 		RetryDelay:       a.cfg.Processing.RetryDelay,
 		AckWait:          a.cfg.Stages.AckWait,
+		Limits:           map[string]stage.Limits{external.Name: a.cfg.External.limits()},
+		Cache:            projections.NewResultCache(a.pool, int64(a.cfg.Cache.MaxBytes)),
+		Cached:           a.cachedProviders(),
 		Overdue:          projections.NewQueries(a.pool).OverdueRetries,
 		Clock:            time.Now,
 		Logger:           a.log,
@@ -224,6 +227,14 @@ func (a *app) stages() (part, error) {
 		}
 		return errors.Join(engine.Run(ctx), stop())
 	}}, nil
+}
+
+// cachedProviders names the providers whose results are kept.
+func (a *app) cachedProviders() []string {
+	if a.cfg.External.Cache {
+		return []string{external.Name}
+	}
+	return nil
 }
 
 // configuredProviders returns the provider of each stage as the settings name it. The stages of other teams' workers
@@ -247,7 +258,7 @@ func (a *app) configuredProviders() (map[menu.Stage]stage.Provider, error) {
 			}
 			workers = js.Conn()
 		}
-		providers[s] = external.New(workers, s)
+		providers[s] = external.New(workers, s, a.cfg.External.Version)
 	}
 	return providers, nil
 }

@@ -56,7 +56,9 @@ func TestDefaults(t *testing.T) {
 			Translation: StageConfig{"local"}, Description: StageConfig{"local"}, Allergen: StageConfig{"local"}, Ingredient: StageConfig{"local"},
 			SearchEngine: StageConfig{"local"}, Task6: StageConfig{"local"}, Task7: StageConfig{"local"}, Task8: StageConfig{"local"},
 		},
-		Auth: AuthConfig{Mode: "none"},
+		External: ExternalConfig{FailuresToOpen: 5, Cooldown: 30 * time.Second, Version: "1"},
+		Cache:    CacheConfig{MaxBytes: 256 << 20},
+		Auth:     AuthConfig{Mode: "none"},
 	}
 	if got, want := describe(c), describe(want); got != want {
 		t.Fatalf("defaults are\n%s\nwant\n%s", got, want)

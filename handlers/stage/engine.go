@@ -48,7 +48,7 @@ func New(log Log, retries Retries, consumer func(ctx context.Context, name strin
 		}
 		e.stages[s] = &stage{
 			stage: s, provider: provider, guard: guards[name], stats: newStats(s, name), log: log, retries: retries, cfg: cfg,
-			cached: cfg.Cache != nil && slices.Contains(cfg.Cached, name),
+			loads: make(chan struct{}, loadsAtOnce), cached: cfg.Cache != nil && slices.Contains(cfg.Cached, name),
 			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", name)),
 		}
 	}

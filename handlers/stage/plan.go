@@ -123,6 +123,12 @@ func (s *stage) open(w *work, p plan) {
 // load folds into the work's session what the menu's lane and the stage's own hold after a sequence, and notes the
 // attempts that failed.
 func (s *stage) load(ctx context.Context, w *work, p *plan, after uint64) error {
+	select {
+	case s.loads <- struct{}{}:
+		defer func() { <-s.loads }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	var entries []eventstore.Entry
 	for _, lane := range []menu.Lane{menu.LaneMenu, s.stage.Lane()} {
 		found, err := s.log.LoadLane(ctx, w.trigger.Key, lane, after)

@@ -17,9 +17,6 @@ import (
 // Name is the provider's name in failures. A result carries the name that its worker gave.
 const Name = "external"
 
-// Version is the version of the contract with the workers.
-const Version = "1"
-
 // The reasons that this provider itself gives for a failed attempt, besides those of the engine.
 const (
 	ReasonNoResponders = "no_responders" // no worker is connected
@@ -34,18 +31,22 @@ const (
 
 // Provider asks the workers of one stage. It is safe for concurrent use.
 type Provider struct {
-	conn  *nats.Conn
-	stage menu.Stage
+	conn    *nats.Conn
+	stage   menu.Stage
+	version string
 }
 
-// New returns the provider of one stage. The connection stays the caller's.
-func New(conn *nats.Conn, s menu.Stage) *Provider { return &Provider{conn: conn, stage: s} }
+// New returns the provider of one stage; version tells results of another state of the workers' knowledge apart. The
+// connection stays the caller's.
+func New(conn *nats.Conn, s menu.Stage, version string) *Provider {
+	return &Provider{conn: conn, stage: s, version: version}
+}
 
 // Name returns "external".
 func (p *Provider) Name() string { return Name }
 
-// Version returns the version of the contract.
-func (p *Provider) Version() string { return Version }
+// Version returns what the operator calls the state of the workers' knowledge; each result says its worker's own.
+func (p *Provider) Version() string { return p.version }
 
 // Answer asks one worker for one dish and returns as soon as a reply holds its result.
 func (p *Provider) Answer(ctx context.Context, r stage.Request) (menu.Result, error) {

@@ -88,7 +88,7 @@ func all(t task) string {
 }
 
 func ask(ctx context.Context, nc *nats.Conn) (menu.Result, error) {
-	return external.New(nc, menu.Allergen).Answer(ctx, stage.Request{
+	return external.New(nc, menu.Allergen, "1").Answer(ctx, stage.Request{
 		Key: menu.Key{Tenant: "acme", Session: "s1"}, Stage: menu.Allergen, SourceLanguage: "ja", TargetLanguage: "en",
 		Item: menu.Item{ID: "d1", Position: 3, Name: "親子丼", Category: "丼", Price: "850円"}, Epoch: 2, Attempt: 3,
 	})

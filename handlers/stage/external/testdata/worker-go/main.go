@@ -13,22 +13,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-type item struct {
-	MenuID string `json:"menu_id"`
-	Name   string `json:"name"`
-}
-
 type object map[string]any
 
-func answer(i item) object {
+func answer(id, name string) object {
 	status, basis, completeness, confidence := "unknown", "none", "unknown", 0.0 // not a word about what we do not know
 	allergens, jp := []object{}, []string{}
-	if strings.Contains(i.Name, "卵") {
+	if strings.Contains(name, "卵") {
 		status, basis, completeness, confidence = "partial", "glossary", "name_only", 0.9
 		allergens = append(allergens, object{"code": "egg", "level": "contains", "source_ingredient": "egg", "confidence": 0.9})
 		jp = append(jp, "egg")
 	}
-	return object{"menu_id": i.MenuID, "result": object{
+	return object{"menu_id": id, "result": object{
 		"stage": "allergen", "status": status, "provider": "example-go", "provider_version": "1", "basis": basis, "confidence": confidence,
 		"data": object{
 			"allergens": allergens, "by_standard": object{"jp": jp, "eu": []string{}, "us": []string{}}, "completeness": completeness,
@@ -38,27 +33,28 @@ func answer(i item) object {
 	}}
 }
 
+func serve(m *nats.Msg) {
+	var request struct{ Items []map[string]any }
+	body := object{"error": object{"reason": "bad_request", "permanent": true}}
+	if json.Unmarshal(m.Data, &request) == nil {
+		results := []object{}
+		for _, i := range request.Items {
+			results = append(results, answer(i["menu_id"].(string), i["name"].(string)))
+		}
+		body = object{"results": results}
+	}
+	reply := nats.NewMsg(m.Reply)
+	reply.Header.Set("Kondate-Final", "1")
+	reply.Data, _ = json.Marshal(body)
+	_ = m.RespondMsg(reply) // a lost reply is asked for again
+}
+
 func main() {
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	nc, err := nats.Connect(os.Getenv("NATS_URL"), nats.MaxReconnects(-1))
-	if err != nil {
-		log.Fatal(err)
+	if err == nil {
+		_, err = nc.QueueSubscribe("menu.work.*.allergen", "work-allergen", serve)
 	}
-	_, err = nc.QueueSubscribe("menu.work.*.allergen", "work-allergen", func(m *nats.Msg) {
-		var request struct{ Items []item }
-		reply := nats.NewMsg(m.Reply)
-		reply.Header.Set("Kondate-Final", "1")
-		body := object{"error": object{"reason": "bad_request", "permanent": true}}
-		if json.Unmarshal(m.Data, &request) == nil {
-			results := make([]object, len(request.Items))
-			for n, i := range request.Items {
-				results[n] = answer(i)
-			}
-			body = object{"results": results}
-		}
-		reply.Data, _ = json.Marshal(body)
-		_ = nc.PublishMsg(reply) // a lost reply is asked for again
-	})
 	if err != nil {
 		log.Fatal(err)
 	}
