@@ -24,7 +24,7 @@ type SessionProgress struct {
 // tell says at every interval how far each session is that runs, until ctx ends. Who does not hear it hears the next one.
 func (t *term) tell(ctx context.Context) error {
 	cfg := t.projector.cfg
-	if cfg.Progress == nil {
+	if cfg.Progress == nil || cfg.ProgressInterval <= 0 {
 		return nil
 	}
 	tick := time.NewTicker(cfg.ProgressInterval)

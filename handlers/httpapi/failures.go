@@ -21,7 +21,7 @@ const (
 	defaultFailures = 100
 	maxFailures     = 1000
 	// retryPage is how many parked stages are taken back to work at once.
-	retryPage = 500
+	retryPage = 200
 )
 
 // Failures reads parked stages.
