@@ -90,9 +90,10 @@ func newGuard(name string, l Limits, logger *slog.Logger) *guard {
 	return g
 }
 
-// enter waits for the provider's turn. The caller makes the call and then leaves with its error. While the provider takes
-// no calls the error matches errPaused; if ctx ends first it is ctx's cause.
-func (g *guard) enter(ctx context.Context, tokens int) (leave func(error), err error) {
+// enter waits for the provider's turn. The caller makes the call and then leaves with its error, and takes the one that
+// leave returns for the call's. While the provider takes no calls the error matches errPaused; if ctx ends first it is
+// ctx's cause.
+func (g *guard) enter(ctx context.Context, tokens int) (leave func(error) error, err error) {
 	if err := g.paused(); err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (g *guard) enter(ctx context.Context, tokens int) (leave func(error), err e
 			return nil, context.Cause(ctx)
 		}
 	}
-	done := func(error) {}
+	done, trial := func(error) {}, false
 	err = g.turn(ctx, tokens)
 	if err == nil {
 		err = g.paused() // it may have come to that while the call waited
@@ -111,16 +112,23 @@ func (g *guard) enter(ctx context.Context, tokens int) (leave func(error), err e
 	if err == nil && g.circuit != nil {
 		if done, err = g.circuit.Allow(); err != nil {
 			err = g.wait(time.Second) // another call tries whether the provider is back
+		} else {
+			trial = g.circuit.State() == gobreaker.StateHalfOpen
 		}
 	}
 	if err != nil {
 		g.release()
 		return nil, err
 	}
-	return func(err error) {
+	return func(err error) error {
 		done(err)
 		g.hold(err)
 		g.release()
+		// A trial that finds the provider still away is no attempt for the dish that happened to make it.
+		if trial && err != nil && classify(err).Away {
+			return g.wait(g.limits.Cooldown)
+		}
+		return err
 	}, nil
 }
 

@@ -78,6 +78,30 @@ func TestCircuitKeepsAttempts(t *testing.T) {
 	})
 }
 
+// While a provider is away, however long, the calls that try whether it is back use up no attempt: nothing is parked.
+func TestTrialsUseUpNoAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		p := &scripted{answer: func(_ context.Context, r stage.Request) (menu.Result, error) {
+			if time.Since(begin) < time.Hour {
+				return menu.Result{}, &stage.Error{Reason: "no_responders", Away: true}
+			}
+			return ok(r), nil
+		}}
+		w := setup(t, p, limit(stage.Limits{FailuresToOpen: 2, Cooldown: time.Minute}), func(cfg *stage.Config) { cfg.MaxParallelTasks = 1 })
+		defer w.stop()
+		w.finish(t, "s", 3)
+		history := w.history(t, "s")
+		if len(tally(history)) != 3 || len(ofType[menu.StageFailed](history)) > 0 {
+			t.Errorf("%d answers, parked: %v", len(tally(history)), ofType[menu.StageFailed](history))
+		}
+		if got := len(p.asked()); got < 40 || got > 70 {
+			t.Errorf("%d calls in an hour with a trial a minute", got)
+		}
+	})
+}
+
 // What a provider refuses for good is an answer: it says nothing about whether the provider is up.
 func TestRefusalsDoNotOpenTheCircuit(t *testing.T) {
 	t.Parallel()

@@ -170,8 +170,7 @@ func (p *pool) attempt(slots, turns context.Context, c *call) bool {
 	began := p.stats.begin()
 	end := func(result menu.Result, err error) {
 		p.stats.end(began, result, err)
-		leave(err)
-		c.finish(result, err)
+		c.finish(result, leave(err))
 	}
 	c.heir.Add(1)
 	keep := context.AfterFunc(ctx, func() {

@@ -44,6 +44,7 @@ const (
 type Error struct {
 	Reason     string        // short, groups failures: "rate_limited", "refused"
 	Permanent  bool          // another attempt would fail the same way
+	Away       bool          // the provider as a whole does not answer: it says nothing about the dish
 	RetryAfter time.Duration // the provider's wish; 0: none
 	Err        error         // may be nil
 }

@@ -65,7 +65,7 @@ func (p *Provider) Answer(ctx context.Context, r stage.Request) (menu.Result, er
 		case ctx.Err() != nil:
 			return menu.Result{}, context.Cause(ctx)
 		case errors.Is(err, nats.ErrNoResponders):
-			return menu.Result{}, &stage.Error{Reason: ReasonNoResponders, Err: fmt.Errorf(
+			return menu.Result{}, &stage.Error{Reason: ReasonNoResponders, Away: true, Err: fmt.Errorf(
 				"no worker answers on %s: start one, or set stages.%s.provider to local", streams.WorkSubject(r.Key.Tenant, p.stage), p.stage)}
 		case errors.Is(err, nats.ErrSlowConsumer):
 			return menu.Result{}, invalid(errors.New("the worker sends more replies than a request can have"))
