@@ -26,6 +26,8 @@ const (
 	drain = recordGrace + time.Second
 	// closeTimeout bounds the stop of the router; it covers the graces and the drain.
 	closeTimeout = 8 * time.Second
+	// startPatience is how long a start waits for a broker that does not answer.
+	startPatience = 30 * time.Second
 	// inHand is how many deliveries of a stage a process works on at once. It is more than the chunks of the longest menu,
 	// so that such a menu does not keep the next one at the broker.
 	inHand = 128

@@ -12,6 +12,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
@@ -26,6 +28,8 @@ type Engine struct {
 	subscriber *streams.Subscriber
 	cfg        Config
 	retries    Retries
+	consumer   func(ctx context.Context, name string) (jetstream.Consumer, error)
+	consumers  map[string]jetstream.Consumer // of the run, by name
 	stages     [menu.StageCount]*stage
 }
 
@@ -36,9 +40,11 @@ func New(log Log, retries Retries, consumer func(ctx context.Context, name strin
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, retries: retries, subscriber: streams.NewSubscriber(streams.SubscriberConfig{
-		Consumer: consumer, InFlight: inHand, AckWait: cfg.AckWait, Drain: drain, Logger: cfg.Logger,
-	})}
+	e := &Engine{cfg: cfg, retries: retries, consumer: consumer, consumers: map[string]jetstream.Consumer{}}
+	e.subscriber = streams.NewSubscriber(streams.SubscriberConfig{
+		Consumer: func(_ context.Context, name string) (jetstream.Consumer, error) { return e.consumers[name], nil },
+		InFlight: inHand, AckWait: cfg.AckWait, Drain: drain, Logger: cfg.Logger,
+	})
 	guards := map[string]*guard{}
 	for _, s := range menu.Stages() {
 		provider := cfg.Providers[s]
@@ -59,6 +65,12 @@ func New(log Log, retries Retries, consumer func(ctx context.Context, name strin
 // run get a second, what is finished is recorded, and every delivery with open dishes is handed back. It returns nil
 // after such a stop, an error if the deliveries ended by themselves. An Engine runs once.
 func (e *Engine) Run(ctx context.Context) error {
+	if err := e.find(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was stopped before it began
+		}
+		return fmt.Errorf("run the stages: %w", err)
+	}
 	base := context.WithoutCancel(ctx)
 	calls, cut := context.WithCancelCause(base) // of the providers' calls
 	defer cut(errStopped)
@@ -73,7 +85,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		pool := newPool(calls, s)
 		defer pool.halt(errStopped)
 		s.pool.Store(pool)
-		for _, consumer := range []string{streams.StageConsumer(s.stage), streams.RetryConsumer(s.stage)} {
+		for _, consumer := range s.consumerNames() {
 			router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records)).
 				AddMiddleware(s.later(base), middleware.Recoverer)
 		}
@@ -117,6 +129,31 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("run the stages: %w", err)
 	}
 	return nil
+}
+
+// find looks the consumers of the stages up. A broker that is busy at the start of many processes is asked again.
+func (e *Engine) find(ctx context.Context) error {
+	for _, s := range e.stages {
+		for _, name := range s.consumerNames() {
+			consumer, err := backoff.Retry(ctx, func() (jetstream.Consumer, error) {
+				consumer, err := e.consumer(ctx, name)
+				if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, nats.ErrNoResponders) {
+					err = backoff.Permanent(err)
+				}
+				return consumer, err
+			}, backoff.WithBackOff(backoff.NewExponentialBackOff()), backoff.WithMaxElapsedTime(startPatience))
+			if err != nil {
+				return fmt.Errorf("look for consumer %s: %w", name, err)
+			}
+			e.consumers[name] = consumer
+		}
+	}
+	return nil
+}
+
+// consumerNames are those of the stage's two consumers.
+func (s *stage) consumerNames() []string {
+	return []string{streams.StageConsumer(s.stage), streams.RetryConsumer(s.stage)}
 }
 
 // routerLogger takes the router's news of every start and stop down to debug.
