@@ -15,6 +15,9 @@ import (
 	"kondate/streams/natstest"
 )
 
+// patience is how long a test waits for what must happen before it fails; beside others it may take its time.
+const patience = 3 * time.Minute
+
 // site is a broker with the log and the stages' consumers.
 type site struct {
 	tb    testing.TB
@@ -68,7 +71,7 @@ var errEnough = errors.New("enough")
 // until follows the log after a sequence and returns what it holds once enough says so of everything folded so far.
 func (s *site) until(after uint64, enough func(sessions map[menu.Key]menu.Session) bool) []eventstore.Entry {
 	s.tb.Helper()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
 	defer cancel()
 	var history []eventstore.Entry
 	sessions := map[menu.Key]menu.Session{}
@@ -112,7 +115,7 @@ func (s *site) idle(waiting bool) {
 	s.tb.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
 	defer cancel()
 	for _, st := range menu.Stages() {
 		for _, name := range []string{streams.StageConsumer(st), streams.RetryConsumer(st)} {
