@@ -54,6 +54,11 @@ func (s *suite) group(t *testing.T, group string) (message.Publisher, message.Su
 		},
 		InFlight: s.inFlight, AckWait: ackWait, Drain: time.Second, Logger: discard(),
 	})
+	t.Cleanup(func() { // the suite ends some by their context alone, and does not wait for them
+		if err := sub.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return &suitePublisher{Publisher: streams.NewPublisher(js), stream: func(topic string) error {
 		return s.stream(context.WithoutCancel(t.Context()), js, topic)
 	}}, sub

@@ -101,11 +101,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	case err = <-ended:
 		err = errors.Join(errEnded, err)
 	case <-ctx.Done():
-		select { // a router that is closed while it starts waits for handlers that never begin
-		case <-router.Running():
-		case err = <-ended:
-			err = errors.Join(errEnded, err)
-		}
 	}
 
 	for _, s := range e.stages {
@@ -113,6 +108,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	defer time.AfterFunc(grace, func() { cut(errStopped) }).Stop()
 	defer time.AfterFunc(recordGrace, func() { abandon(errStopped) }).Stop()
+	if err == nil {
+		select { // a router that is closed while it starts waits for handlers that never begin
+		case <-router.Running():
+		case err = <-ended:
+			err = errors.Join(errEnded, err)
+		}
+	}
 	if err == nil {
 		if err = router.Close(); err == nil {
 			err = <-ended
