@@ -108,7 +108,7 @@ type retried struct {
 
 // retryFailures answers POST /v1/failures/retry: it takes the parked stages that a filter names back to work.
 func (a *API) retryFailures(c *fiber.Ctx) error {
-	q, err := decodeFailureQuery(c.Body())
+	q, err := decodeFailureQuery(c.BodyRaw())
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (a *API) retryPage(ctx context.Context, page []projections.Failure) (n int,
 		bySession[key] = append(bySession[key], f)
 	}
 	for _, key := range order {
-		session, correlation, err := a.load(ctx, key)
+		session, origin, err := a.load(ctx, key)
 		if err != nil {
 			return n, err
 		}
@@ -201,7 +201,7 @@ func (a *API) retryPage(ctx context.Context, page []projections.Failure) (n int,
 		}
 		for _, stage := range menu.Stages() {
 			for chunk := range slices.Chunk(ids[stage], a.cfg.BatchSize) {
-				if err := a.retryDishes(ctx, session, correlation, stage, chunk); err != nil {
+				if err := a.retryDishes(ctx, session, origin, stage, chunk); err != nil {
 					return n, err
 				}
 				n += len(chunk)
@@ -211,34 +211,33 @@ func (a *API) retryPage(ctx context.Context, page []projections.Failure) (n int,
 	return n, nil
 }
 
-// load folds a session from the log and returns what its chain of events is called. The session does not exist if it
-// was archived.
-func (a *API) load(ctx context.Context, key menu.Key) (session menu.Session, correlation string, err error) {
+// load folds a session from the log and returns the event that started it. The session does not exist if it was archived.
+func (a *API) load(ctx context.Context, key menu.Key) (session menu.Session, origin eventstore.Entry, err error) {
 	entries, err := a.cfg.Log.Load(ctx, key)
 	if err != nil {
-		return session, "", unavailable("the event log", err)
+		return session, origin, unavailable("the event log", err)
 	}
 	for _, e := range entries {
 		if e.Event == nil {
 			continue
 		}
 		session = menu.Evolve(session, e.Recorded)
-		if correlation == "" {
-			correlation = e.Correlation // the submission's, which starts the chain
+		if origin.Event == nil {
+			origin = e
 		}
 	}
-	return session, correlation, nil
+	return session, origin, nil
 }
 
 // retryDishes takes one stage of parked dishes back to work.
-func (a *API) retryDishes(ctx context.Context, session menu.Session, correlation string, stage menu.Stage, ids []menu.DishID) error {
+func (a *API) retryDishes(ctx context.Context, session menu.Session, origin eventstore.Entry, stage menu.Stage, ids []menu.DishID) error {
 	events, err := menu.Retry(session, stage, ids, retriedBy)
 	if err != nil {
 		return err
 	}
 	proposed := make([]eventstore.Proposed, len(events))
 	for i, event := range events {
-		proposed[i] = eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: correlation}
+		proposed[i] = eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: origin.Correlation, TraceParent: origin.Header.Get(eventstore.HeaderTraceParent)}
 	}
 	if _, err := a.cfg.Log.Append(ctx, session.Key, proposed...); err != nil {
 		return ofAppend(err)

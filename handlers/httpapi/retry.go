@@ -36,14 +36,14 @@ func (a *API) retry(c *fiber.Ctx) error {
 	}
 	key := menu.Key{Tenant: tenant, Session: row.SessionID}
 	// The row says which session to look at; what the session is, only the log says.
-	session, correlation, err := a.load(ctx, key)
+	session, origin, err := a.load(ctx, key)
 	if err != nil {
 		return err
 	}
 	if !session.Exists() && session.Key == key {
 		return archived(key)
 	}
-	if err := a.retryDishes(ctx, session, correlation, stage, []menu.DishID{id}); err != nil {
+	if err := a.retryDishes(ctx, session, origin, stage, []menu.DishID{id}); err != nil {
 		return err
 	}
 	return c.Status(http.StatusAccepted).JSON(retried{Retried: 1})
