@@ -29,6 +29,9 @@ func TestChannel(t *testing.T) {
 	if err := channel.Publish(key, "progress", []byte(`{"done":1}`)); err != nil {
 		t.Fatal(err)
 	}
+	if err := nc.Flush(); err != nil { // two connections have no order between them
+		t.Fatal(err)
+	}
 	other := broker.Conn()
 	for _, subject := range []string{
 		"sse.public.s-1", "sse.public.s-1.progress.more", "elsewhere.public.s-1.progress", // none of the channel's
