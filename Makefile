@@ -34,12 +34,13 @@ test: ## run every test under the race detector, in a new order each time
 race: test ## the same as test: all tests always run under the race detector
 
 .PHONY: check
-check: ## all that needs no running: format, modules, vet, lint, import rules, generated files
+check: ## all that needs no running: format, modules, vet, lint, import rules, dish tables, generated files
 	@echo '== format' && $(LINT) fmt --diff
 	@echo '== modules' && go mod tidy -diff
 	@echo '== vet' && go vet ./...
 	@echo '== lint' && $(LINT) config verify && $(LINT) run ./...
 	@echo '== import rules' && go test .
+	@echo '== dish tables' && go test ./domain/cuisine -run 'Validates|Texts|Refuses'
 	@echo '== generated files' && .ci/generated
 
 .PHONY: fmt
