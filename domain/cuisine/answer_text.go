@@ -213,6 +213,7 @@ func (r Reading) describe() string {
 		if len(shown) > 0 {
 			s += "主な材料は" + strings.Join(shown, "、") + "。"
 		}
+		hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(s, n) })
 		if len(hidden) > 0 {
 			s += "ふつう" + strings.Join(hidden, "、") + "も使います。"
 		}
@@ -233,6 +234,8 @@ func (r Reading) describe() string {
 			s += " " + r.families[0].Desc
 		}
 	}
+	said := strings.ToLower(s)
+	hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(said, strings.ToLower(n)) })
 	if len(hidden) > 0 {
 		s += " Usually also " + joinWords(hidden, "and") + "."
 	}
