@@ -58,6 +58,14 @@ type finding struct {
 	leaf *Leaf
 	cert certainty
 	from *term
+	role string // of the ingredient
+}
+
+// nearer tells whether an ingredient explains a leaf better to a guest than another that is as certain: the udon noodles
+// rather than the soy sauce in their broth.
+func nearer(role, than string) bool {
+	order := []string{"main", "secondary", "hidden", "seasoning"}
+	return slices.Index(order, role) < slices.Index(order, than)
 }
 
 // findings derives the allergens from the ingredients: a leaf is as certain as
@@ -74,9 +82,9 @@ func (r Reading) findings() []finding {
 				c = min(c, usual)
 			}
 			if i := slices.IndexFunc(out, func(f finding) bool { return f.leaf == l.leaf }); i < 0 {
-				out = append(out, finding{l.leaf, c, u.term})
-			} else if c > out[i].cert {
-				out[i] = finding{l.leaf, c, u.term}
+				out = append(out, finding{l.leaf, c, u.term, u.role})
+			} else if c > out[i].cert || (c == out[i].cert && nearer(u.role, out[i].role)) {
+				out[i] = finding{l.leaf, c, u.term, u.role}
 			}
 		}
 	}

@@ -1,9 +1,12 @@
 package cuisine
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
+
+var bracketed = regexp.MustCompile(` \([^()]*\)`)
 
 // TranslationData is the answer of stage "translation".
 type TranslationData struct {
@@ -89,6 +92,9 @@ func (r Reading) translate(d *TranslationData, a *Answer) {
 	}
 	if long := line + " (" + strings.Join(sizes, ", ") + ")"; len(sizes) > 0 && len([]rune(long)) <= maxTranslation {
 		line = long
+	}
+	if len([]rune(line)) > maxTranslation { // the loan words are the least loss
+		line = bracketed.ReplaceAllString(line, "")
 	}
 	if short, _, ok := strings.Cut(line, " with "); ok && len([]rune(line)) > maxTranslation && len([]rune(short)) <= maxTranslation {
 		line = short

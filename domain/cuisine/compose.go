@@ -181,7 +181,7 @@ func (c *composer) dish(t token) {
 	if !c.joined && !c.latin && !c.barrier {
 		n = c.trailing(false, true)
 	}
-	p := phrase{en: t.term.English, short: t.term.Bare, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
+	p := phrase{en: t.term.English, short: or(t.term.Bare, lowerFirst(t.term.English)), ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
 	if n > 0 {
 		args := c.take(n)
 		foods, sauces := split2(args)

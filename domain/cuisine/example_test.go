@@ -26,7 +26,7 @@ func Example() {
 	// composed Shrimp tempura udon set meal
 	// ebi tenpura udon teishoku
 	// shrimp from shrimp
-	// wheat from tempura batter
-	// fish from noodle broth (soy and dashi)
+	// wheat from udon noodles
+	// fish from dashi stock
 	// soybean from noodle broth (soy and dashi)
 }

@@ -150,6 +150,7 @@ func (k *Knowledge) link(t *term) (err error) {
 	switch t.kind {
 	case kindIngredient, kindSauce:
 		t.parts = []use{{term: t, role: "main", cert: classical}}
+		t.made, err = parseParts(t.Parts, k.ingredients)
 	case kindDish, kindHead, kindMethod, kindCategory, kindModifier:
 		t.parts, err = parseParts(t.Parts, k.ingredients)
 	}

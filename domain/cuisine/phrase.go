@@ -24,12 +24,13 @@ func (p *phrase) adorn(m *term) {
 	p.uses = slices.Concat(p.uses, m.parts)
 }
 
-// inner is the phrase's English inside a longer line.
+// inner is the phrase's English inside a longer line. Only the names of dishes begin with a capital letter in the tables,
+// and those of places and people.
 func (p *phrase) inner() string {
 	if p.short != "" {
 		return p.short
 	}
-	return lowerFirst(p.en)
+	return p.en
 }
 
 // yield lowers the certainty of a recipe's own meat or fish where the name puts
@@ -119,7 +120,7 @@ func joinInner(ps []phrase) string {
 	return joinPhrases(inner, "en")
 }
 
-// lowerFirst lowers a line's first letter unless a name begins it.
+// lowerFirst lowers the first letter of a dish's name unless a place or a person begins it.
 func lowerFirst(s string) string {
 	first, _, _ := strings.Cut(s, " ")
 	switch first, _, _ = strings.Cut(first, "-"); first {

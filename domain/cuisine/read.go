@@ -246,7 +246,7 @@ func (r *Reading) fill(c *composer, tokens []token) {
 	r.kana, r.kanaKB = spell(tokens)
 }
 
-// gather unites ingredients: the firmer certainty and the first role stay.
+// gather unites ingredients: the firmer certainty and the first role stay. What a compound food is made of comes with it.
 func (r *Reading) gather(uses []use, role string) {
 	for _, u := range uses {
 		if r.negated[u.term.ID] {
@@ -257,12 +257,19 @@ func (r *Reading) gather(uses []use, role string) {
 				u.role = "seasoning"
 			}
 		}
-		if i := slices.IndexFunc(r.uses, func(o use) bool { return o.term == u.term }); i >= 0 {
-			r.uses[i].cert, r.uses[i].raw = max(r.uses[i].cert, u.cert), r.uses[i].raw || u.raw
-			continue
+		r.unite(u)
+		for _, m := range u.term.made {
+			r.unite(use{term: m.term, role: "hidden", cert: min(u.cert, m.cert)})
 		}
-		r.uses = append(r.uses, u)
 	}
+}
+
+func (r *Reading) unite(u use) {
+	if i := slices.IndexFunc(r.uses, func(o use) bool { return o.term == u.term }); i >= 0 {
+		r.uses[i].cert, r.uses[i].raw = max(r.uses[i].cert, u.cert), r.uses[i].raw || u.raw
+		return
+	}
+	r.uses = append(r.uses, u)
 }
 
 // line writes the menu line of a finished composition.

@@ -116,6 +116,7 @@ type term struct {
 	kana   string     // its reading
 	in     []string   // contexts
 	parts  []use      // what it brings into a dish
+	made   []use      // ingredients only: what a compound food is made of
 	leaves []leafUse  // ingredients only
 }
 

@@ -122,7 +122,10 @@ func spell(tokens []token) (kana string, whole bool) {
 		word := ""
 		switch {
 		case t.count != "":
-			continue // counts are not needed to order
+			if afterGap := i == 0 || tokens[i-1].gap; t.read == "" || (afterGap && i == len(tokens)-1) {
+				continue // 餃子 5個: not needed to order
+			}
+			word = t.read
 		case t.term == nil:
 			if !isKana(t.text) {
 				return "", false

@@ -1,7 +1,6 @@
 package cuisine
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 )
@@ -49,9 +48,9 @@ func (k *Knowledge) segment(text []rune, families []*term, lang string) []token 
 		if !startsWord(text, i) {
 			continue
 		}
-		if l, c := k.matchCount(folded, i); l > 0 {
+		if l, text, read := k.matchCount(folded, i); l > 0 {
 			if cost := costWord + 1 + best[i+l].cost; cost < best[i].cost {
-				best[i] = step{cost: cost, len: l, count: c}
+				best[i] = step{cost: cost, len: l, count: text, word: word{sense: sense{read: read}}}
 			}
 		}
 		limit := k.longest
@@ -175,47 +174,6 @@ func endsWord(text []rune, j int) bool {
 func sameWord(a, b rune) bool {
 	sa, sb := scriptOf(a), scriptOf(b)
 	return (sa == scriptLatin && sb == scriptLatin) || (sa == scriptDigit && sb == scriptDigit)
-}
-
-// matchCount reads a number with its counter: 5個, 三種, 200g, 6 pcs.
-func (k *Knowledge) matchCount(key []rune, i int) (length int, text string) {
-	j := i
-	for j < len(key) && (unicode.IsDigit(key[j]) || key[j] == ',') {
-		j++
-	}
-	var num string
-	if j > i {
-		num = string(key[i:j])
-	} else {
-		for j < len(key) && j-i < 3 && strings.ContainsRune("一二三四五六七八九十半", key[j]) {
-			j++
-		}
-		if j == i {
-			return 0, ""
-		}
-		if num = strconv.Itoa(kanjiValue(string(key[i:j]))); key[i] == '半' {
-			num = "half"
-		}
-	}
-	start := j
-	if start < len(key) && key[start] == ' ' {
-		start++
-	}
-	for end := min(len(key), start+8); end > start; end-- {
-		if !endsWord(key, end) {
-			continue
-		}
-		unit := string(key[start:end])
-		if scriptOf(key[start]) == scriptLatin {
-			unit = "en:" + unit
-		}
-		for _, t := range k.terms[unit] {
-			if t.kind == kindModifier && t.Role == roleUnit {
-				return end - i, strings.TrimSpace(num + " " + t.English)
-			}
-		}
-	}
-	return 0, ""
 }
 
 // merge joins neighbouring unknown runes.
