@@ -127,17 +127,21 @@ func (r Reading) Pronunciation() Answer {
 		return r.pronounceLatin(d, a)
 	}
 	name := r.orderName()
-	if r.kana != "" && !r.notDish {
-		d.Kana = hiraganaOf(r.kana)
-		d.Romaji, d.RomajiMacron = romanise(r.kana)
-		d.SayIt = pointer(sayIt(r.kana))
+	if r.said.kana != "" && !r.notDish {
+		d.Kana = hiraganaOf(r.said.kana)
+		d.Romaji, d.RomajiMacron = romanise(r.said.kana)
+		d.SayIt = pointer(sayIt(r.said.kana))
 		d.ReadingSource = "rule"
 		a.Status, a.Confidence = StatusOK, 0.9
-		if r.kanaKB {
+		if r.said.whole {
 			d.ReadingSource, a.Confidence = "kb", 0.98
 		}
 		if r.basis == BasisNone || r.basis == BasisCategory {
 			a.Status, a.Confidence = StatusPartial, 0.6
+		}
+		if r.said.guessed {
+			a.Status, a.Confidence = StatusPartial, 0.5
+			a.Warnings = append(a.Warnings, r.say("A part of the reading is a guess: show the printed name as well.", "読み方の一部は推定です。"))
 		}
 		d.OrderPhrase = OrderPhrase{name + "をください。", d.Romaji + " o kudasai", upperFirst(d.Romaji) + ", please."}
 		if r.textLang == "ja" {

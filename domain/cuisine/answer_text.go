@@ -66,7 +66,7 @@ func (r Reading) translate(d *TranslationData, a *Answer) {
 	}
 	switch {
 	case line == "" && r.basis == BasisCategory:
-		if plain, _ := romanise(r.kana); plain != "" && r.target == "en" && r.family.Bare != "" {
+		if plain, _ := romanise(r.said.kana); plain != "" && r.target == "en" && r.family.Bare != "" {
 			d.Translation = cut(upperFirst(plain)+" ("+r.family.Bare+")", maxTranslation)
 		}
 		return
@@ -135,7 +135,7 @@ func (r Reading) categoryLine() string {
 			out = append(out, s)
 			continue
 		}
-		c := &composer{latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps([]rune(part))}
+		c := &composer{latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps([]rune(part)), guess: r.k.guess}
 		c.add(r.k.segment([]rune(part), r.families, r.source))
 		c.finish()
 		if s := line(c, r.textLang); len(c.unknown) == 0 && s != "" {

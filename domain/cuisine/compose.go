@@ -26,6 +26,7 @@ type composer struct {
 	barrier  bool // a gap came since the last word
 	withNext bool
 	text     []rune
+	guess    func(string) string // the reading of a word that no table has, or ""
 }
 
 func (c *composer) add(tokens []token) {
@@ -42,16 +43,31 @@ func (c *composer) add(tokens []token) {
 		case t.count != "":
 			c.sizes = append(c.sizes, t.count)
 		case t.term == nil:
-			c.unknown = append(c.unknown, t.text)
-			en := t.text
-			if isKana(t.text) {
-				en, _ = romanise(t.text)
-			}
-			c.push(phrase{en: en, ja: t.text, open: true, start: t.start})
+			c.stranger(t, i+1 < len(tokens) && tokens[i+1].term != nil && tokens[i+1].term.kind != kindModifier)
 		default:
 			c.word(t, i == len(tokens)-1)
 		}
 		c.barrier = false
+	}
+}
+
+// stranger adds a word that no table has, in its romaji where that can be read: 島豆腐 is shima tofu, フルーツポンチ fruit
+// ponchi.
+func (c *composer) stranger(t token, foodFollows bool) {
+	c.unknown = append(c.unknown, t.text)
+	en := t.text
+	if kana := c.guess(t.text); kana != "" {
+		en, _ = romanise(kana)
+	}
+	last := len(c.phrases) - 1
+	switch {
+	case foodFollows && containsJapanese(t.text):
+		c.pending = append(c.pending, &term{kind: kindModifier, record: record{English: en}, ja: t.text})
+	case last >= 0 && !c.barrier && !c.joined && len(c.pending) == 0 && containsJapanese(t.text) && !c.withNext:
+		p := &c.phrases[last]
+		p.en, p.ja, p.short = p.inner()+" "+en, p.ja+t.text, ""
+	default:
+		c.push(phrase{en: en, ja: t.text, open: true, start: t.start})
 	}
 }
 
@@ -65,7 +81,7 @@ func (c *composer) word(t token, last bool) {
 		c.head(t, last)
 	case kindModifier:
 		c.modifier(t)
-	case kindCategory:
+	case kindCategory, kindKanji:
 	}
 }
 
@@ -259,6 +275,9 @@ func (c *composer) modifier(t token) {
 		c.negate(t)
 	case roleOpaque:
 		c.opaque = true
+		if n := len(c.adjEN); n > 0 && c.adjEN[n-1] == "the chef's" && strings.HasPrefix(m.English, "chef's") {
+			c.adjEN = c.adjEN[:n-1]
+		}
 		c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
 	case roleClaim:
 		c.claims = append(c.claims, t.text)

@@ -41,7 +41,8 @@ type Knowledge struct {
 	families    map[string]*term // categories by id
 	longest     int              // longest Japanese key, in runes
 	dishes      int
-	services    []string // key parts that mark a line as no dish
+	services    []string         // key parts that mark a line as no dish
+	kanji       map[string]*term // how words are read that have no meaning here
 }
 
 // Version names the state of the data: it changes whenever any line changes.
@@ -66,6 +67,8 @@ func fileKind(name string) kind {
 		return kindModifier
 	case strings.HasPrefix(name, "categories"):
 		return kindCategory
+	case strings.HasPrefix(name, "kanji"):
+		return kindKanji
 	default:
 		return 0
 	}
@@ -85,7 +88,7 @@ func loadFS(fsys fs.FS) (*Knowledge, error) {
 	}
 	k := &Knowledge{
 		laws: l, menu: make(map[string][]sense, 4096), terms: make(map[string][]sense, 4096), categories: map[string]*term{}, ingredients: map[string]*term{},
-		heads: map[string]*term{}, families: map[string]*term{},
+		heads: map[string]*term{}, families: map[string]*term{}, kanji: make(map[string]*term, 1024),
 	}
 	var all []*term
 	sum := sha256.New()
@@ -134,6 +137,12 @@ func (k *Knowledge) register(t *term) error {
 		return nil
 	case kindModifier:
 		return nil
+	case kindKanji:
+		if t.ja == "" || t.kana == "" || k.kanji[t.ja] != nil {
+			return fmt.Errorf("%q has no reading or stands here twice", t.Names)
+		}
+		k.kanji[t.ja] = t
+		return nil
 	}
 	if t.ID == "" || table[t.ID] != nil {
 		return fmt.Errorf("id %q is empty or used twice", t.ID)
@@ -151,7 +160,7 @@ func (k *Knowledge) link(t *term) (err error) {
 	case kindIngredient, kindSauce:
 		t.parts = []use{{term: t, role: "main", cert: classical}}
 		t.made, err = parseParts(t.Parts, k.ingredients)
-	case kindDish, kindHead, kindMethod, kindCategory, kindModifier:
+	case kindDish, kindHead, kindMethod, kindCategory, kindModifier, kindKanji:
 		t.parts, err = parseParts(t.Parts, k.ingredients)
 	}
 	return err
@@ -159,6 +168,9 @@ func (k *Knowledge) link(t *term) (err error) {
 
 // index files a term under every spelling it has.
 func (k *Knowledge) index(t *term) error {
+	if t.kind == kindKanji {
+		return nil
+	}
 	var errs []error
 	for _, n := range t.names {
 		if !n.shown {

@@ -42,8 +42,7 @@ type Reading struct {
 	sizes          []string
 	uses           []use
 	methods        []string
-	kana           string // reading with word marks; empty when not known
-	kanaKB         bool   // the reading stands in the tables as a whole
+	said           reading
 	claims         []string
 	negated        map[string]bool
 	negLeafs       map[string]bool
@@ -106,8 +105,11 @@ func (k *Knowledge) Read(q Query) Reading {
 			r.lineEN, r.lineJA = line(c, "en"), line(c, "ja")
 		}
 	}
-	if r.kana == "" {
-		r.kana, r.kanaKB = spell(tokens)
+	if r.said.kana == "" {
+		r.said = k.spell(tokens)
+	}
+	if said, ok := printedReading(main, extras); ok && (r.said.kana == "" || r.said.guessed) {
+		r.said = said
 	}
 	return r
 }
@@ -120,6 +122,7 @@ const maxRead = 200
 func (r *Reading) compose(text []rune) (*composer, []token) {
 	c := &composer{
 		latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
+		guess: r.k.guess,
 	}
 	tokens := r.k.tokenise(text, r.families, r.source)
 	c.add(tokens)
@@ -140,7 +143,7 @@ func baseLanguage(tag, fallback string) string {
 func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 	for _, e := range extras {
 		tokens := k.tokenise(e, r.families, r.source)
-		sub := &composer{latin: c.latin, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e)}
+		sub := &composer{latin: c.latin, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e), guess: k.guess}
 		sub.add(tokens)
 		sub.finish()
 		c.claims, c.sizes, c.choice = append(c.claims, sub.claims...), append(c.sizes, sub.sizes...), c.choice || sub.choice
@@ -243,7 +246,7 @@ func (r *Reading) fill(c *composer, tokens []token) {
 	if r.last != nil && r.last.Family != "" {
 		r.family = r.k.families[r.last.Family]
 	}
-	r.kana, r.kanaKB = spell(tokens)
+	r.said = r.k.spell(tokens)
 }
 
 // gather unites ingredients: the firmer certainty and the first role stay. What a compound food is made of comes with it.
@@ -286,6 +289,12 @@ func line(c *composer, lang string) string {
 		}
 	}
 	adj := strings.Join(c.adjEN, " ")
+	if main == "" && lang == "en" { // the chef's choice, and nothing more is said
+		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" {
+			return s
+		}
+		return adj + " dish"
+	}
 	if lang == "ja" {
 		if withs != "" {
 			main += " " + withs + "添え"

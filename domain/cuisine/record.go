@@ -21,6 +21,7 @@ const (
 	kindHead     // {} rice bowl: what the whole thing is
 	kindModifier // everything that is no food: adjectives, particles, counters
 	kindCategory // headings of a menu; a separate index
+	kindKanji    // how a word without a meaning here is read
 )
 
 // Modifier roles (key "w" of modifiers.jsonl).

@@ -110,52 +110,6 @@ func soleDish(tokens []token) *term {
 	return dish
 }
 
-// spell puts the reading together from the words' readings. It gives up when
-// a word has none: half a reading would mislead.
-func spell(tokens []token) (kana string, whole bool) {
-	var b strings.Builder
-	for i, t := range tokens {
-		if t.gap {
-			b.WriteByte(' ')
-			continue
-		}
-		word := ""
-		switch {
-		case t.count != "":
-			if afterGap := i == 0 || tokens[i-1].gap; t.read == "" || (afterGap && i == len(tokens)-1) {
-				continue // 餃子 5個: not needed to order
-			}
-			word = t.read
-		case t.term == nil:
-			if !isKana(t.text) {
-				return "", false
-			}
-			word = t.text
-		case !containsJapanese(t.text) && t.term.kind == kindModifier:
-			continue
-		default:
-			word = t.read
-			suffix := i > 0 && tokens[i-1].term != nil && tokens[i-1].term.Role == ""
-			if suffix && t.term.SufKana != "" {
-				word = t.term.SufKana
-			}
-			if word == "" {
-				if t.term.kind == kindModifier && t.term.Role == roleDrop {
-					continue
-				}
-				return "", false
-			}
-			if suffix && t.term.Glue {
-				b.WriteString(word)
-				continue
-			}
-		}
-		b.WriteByte(' ')
-		b.WriteString(word)
-	}
-	return strings.Join(strings.Fields(b.String()), " "), len(tokens) == 1
-}
-
 func containsJapanese(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return isKanaRune(r) || unicode.Is(unicode.Han, r) })
 }

@@ -58,6 +58,10 @@ func (k *Knowledge) check(t *term) []error {
 		if t.HeadID != "" && k.heads[t.HeadID] == nil {
 			bad("unknown head %q", t.HeadID)
 		}
+	case kindKanji:
+		if t.SufKana != "" && !isKana(t.SufKana) {
+			bad("reading %q is not kana", t.SufKana)
+		}
 	}
 	for _, n := range t.names {
 		if n.kana == "" && t.kind != kindModifier && t.kind != kindCategory {
