@@ -56,9 +56,9 @@ func countKana(num, unit string) string {
 	if err != nil || n < 1 || n > 99 || unit == "" {
 		return ""
 	}
-	if native := [...]string{1: "ひと", 2: "ふた", 3: "み"}; n < len(native) {
-		switch unit {
-		case "きれ", "さら", "くち", "くし", "たま", "つぶ":
+	switch unit {
+	case "きれ", "さら", "くち", "くし", "たま", "つぶ":
+		if native := []string{"", "ひと", "ふた", "み"}; n < len(native) {
 			return native[n] + unit
 		}
 	}

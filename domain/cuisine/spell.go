@@ -39,7 +39,7 @@ func (k *Knowledge) spell(tokens []token) reading {
 		default:
 			word = t.read
 			suffix := i > 0 && (tokens[i-1].unknown() || (tokens[i-1].term != nil && tokens[i-1].term.Role == ""))
-			if suffix && t.term.SufKana != "" && hiraganaOf(t.read) == hiraganaOf(t.term.kana) {
+			if suffix && voiced(t.read, t.term) {
 				word = t.term.SufKana
 			}
 			if word == "" {
@@ -59,6 +59,16 @@ func (k *Knowledge) spell(tokens []token) reading {
 	return reading{kana: strings.Join(strings.Fields(b.String()), " "), whole: len(tokens) == 1 && !guessed, guessed: guessed}
 }
 
+// voiced tells whether the reading that a term has behind another word (丼 どん, 串 ぐし) is one of this spelling: of the
+// usual one, or the same with its first sound changed. 椀 わん stays what it is, though 汁 is じる.
+func voiced(read string, t *term) bool {
+	read, suffix := hiraganaOf(read), hiraganaOf(t.SufKana)
+	if suffix == "" || read == "" {
+		return false
+	}
+	return read == hiraganaOf(t.kana) || string([]rune(read)[1:]) == string([]rune(suffix)[1:])
+}
+
 // printedReading finds the reading of a name in kanji that stands in brackets behind it: 春子(かすご).
 func printedReading(main []rune, extras [][]rune) (reading, bool) {
 	for _, r := range main {
@@ -76,10 +86,10 @@ func printedReading(main []rune, extras [][]rune) (reading, bool) {
 // that the last kanji's reading holds already are not said twice: 押し, 変わり.
 func (k *Knowledge) guess(text string) string {
 	rs := []rune(text)
-	out := ""
+	var out strings.Builder
 	for i := 0; i < len(rs); {
 		if isKanaRune(rs[i]) {
-			out += string(rs[i])
+			out.WriteRune(rs[i])
 			i++
 			continue
 		}
@@ -109,8 +119,8 @@ func (k *Knowledge) guess(text string) string {
 				break
 			}
 		}
-		out += word
+		out.WriteString(word)
 		i = end
 	}
-	return out
+	return out.String()
 }
