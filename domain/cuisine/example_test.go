@@ -27,6 +27,7 @@ func Example() {
 	// ebi tenpura udon teishoku
 	// shrimp from shrimp
 	// wheat from udon noodles
+	// egg from tempura batter
 	// fish from dashi stock
 	// soybean from noodle broth (soy and dashi)
 }

@@ -66,17 +66,22 @@ func (r ratio) String() string {
 
 // score holds the measures of issue and table, in the order of its columns.
 type score struct {
-	dishes                                                               int
+	dishes                                                                int
 	translation, warned, named, falseContains, reading, ingredients, bare ratio
-	safety                                                               int
+	safety                                                                int
 }
 
 func (s *score) plus(o score) {
 	s.dishes += o.dishes
 	s.safety += o.safety
 	for _, p := range [][2]*ratio{
-		{&s.translation, &o.translation}, {&s.warned, &o.warned}, {&s.named, &o.named}, {&s.falseContains, &o.falseContains},
-		{&s.reading, &o.reading}, {&s.ingredients, &o.ingredients}, {&s.bare, &o.bare},
+		{&s.translation, &o.translation},
+		{&s.warned, &o.warned},
+		{&s.named, &o.named},
+		{&s.falseContains, &o.falseContains},
+		{&s.reading, &o.reading},
+		{&s.ingredients, &o.ingredients},
+		{&s.bare, &o.bare},
 	} {
 		p[0].hit += p[1].hit
 		p[0].of += p[1].of
