@@ -106,13 +106,11 @@ func (k *Knowledge) guess(text string) string {
 		if t.SufKana != "" && i > 0 && end == len(rs) {
 			word = t.SufKana
 		}
-		after := ""
-		for _, r := range rs[end:] {
-			if !isKanaRune(r) {
-				break
-			}
-			after += string(toHiragana(r))
+		n := end
+		for n < len(rs) && isKanaRune(rs[n]) {
+			n++
 		}
+		after := string(foldKana(rs[end:n]))
 		for n := min(len(after), len(word)); n > 0; n-- {
 			if strings.HasPrefix(after, word[len(word)-n:]) {
 				word = word[:len(word)-n]
