@@ -14,7 +14,6 @@ import (
 	"kondate/domain/menu"
 	"kondate/handlers/stage"
 	"kondate/handlers/stage/commons"
-	"kondate/handlers/stage/local"
 )
 
 const (
@@ -86,11 +85,8 @@ func TestPicturesAreAddedToTheLocalAnswer(t *testing.T) {
 	p, _, _ := between(t, answers(t, "wikimedia"), answers(t, "openverse"))
 	result, got := ask(t.Context(), t, p, request(karaage))
 	k := knowledge(t)
-	known, err := local.New(k, menu.SearchEngine).Answer(t.Context(), request(karaage))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := check(t, known)
+	known := k.Read(cuisine.Query{Name: karaage, SourceLanguage: "ja", TargetLanguage: "en"}).ImageSearch()
+	want, _ := known.Data.(cuisine.SearchData)
 	if want.Images = got.Images; len(got.SearchLinks) == 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("data %+v, want %+v", got, want)
 	}

@@ -131,15 +131,16 @@ func (h *host) ask(ctx context.Context, query string) ([]cuisine.Image, error) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read, or is of no use
 	wait, asked := retryAfter(resp.Header, time.Now())
+	says := plain(resp.Status, maxName)
 	switch code := resp.StatusCode; {
 	case code == http.StatusTooManyRequests && !asked:
-		return nil, &busyError{resp.Status, defaultPause}
+		return nil, &busyError{says, defaultPause}
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable && asked:
-		return nil, &busyError{resp.Status, wait}
+		return nil, &busyError{says, wait}
 	case code == http.StatusForbidden:
-		return nil, fmt.Errorf("the answer is %s: it may not like commons.contact, which must name somebody to write to", resp.Status)
+		return nil, fmt.Errorf("the answer is %s: it may not like commons.contact, which must name somebody to write to", says)
 	case code != http.StatusOK:
-		return nil, fmt.Errorf("the answer is %s", resp.Status)
+		return nil, fmt.Errorf("the answer is %s", says)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
@@ -194,7 +195,7 @@ func sameHost(u *url.URL) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, before []*http.Request) error {
 		switch {
 		case next.URL.Scheme != u.Scheme || next.URL.Host != u.Host:
-			return fmt.Errorf("the answer leads to %s://%s, only %s is asked", next.URL.Scheme, next.URL.Host, u.Host)
+			return fmt.Errorf("the answer leads to %s, only %s is asked", plain(next.URL.Scheme+"://"+next.URL.Host, maxName), u.Host)
 		case len(before) > maxRedirects:
 			return fmt.Errorf("the answer leads on more than %d times", maxRedirects)
 		}
