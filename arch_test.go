@@ -34,6 +34,7 @@ var packages = map[string][]string{
 	"handlers/httpapi":        nil,
 	"handlers/sse":            nil,
 	"handlers/stage":          nil,
+	"handlers/stage/commons":  {"handlers/stage"},
 	"handlers/stage/external": {"handlers/stage"},
 	"handlers/stage/local":    {"handlers/stage"},
 

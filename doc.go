@@ -19,6 +19,7 @@
 //	                        runs them, stops them in order
 //	handlers/stage          the eight stages, on Watermill's router
 //	handlers/stage/local    the provider of all eight that needs no network
+//	handlers/stage/commons  the provider of search_engine that finds free pictures
 //	handlers/stage/external the provider that asks another team's worker
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/sse            session streams, with replay
