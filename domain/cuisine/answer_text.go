@@ -102,11 +102,16 @@ func (r Reading) translate(d *TranslationData, a *Answer) {
 	d.Translation = cut(line, maxTranslation)
 }
 
+// keepTerm is the word of the menu that a guest should know as well: a loan word of the tables, or what a French or
+// Italian menu calls the dish.
 func (r Reading) keepTerm() string {
-	switch r.dish.Term {
-	case "=":
+	switch {
+	case r.dish.Term == "=":
 		plain, _ := romanise(r.dish.kana)
 		return plain
+	case r.dish.Term == "" && (r.source == "fr" || r.source == "it") && r.basis == BasisExact:
+		main, _ := brackets([]rune(strings.ToLower(r.printed)))
+		return strings.TrimSpace(string(main))
 	default:
 		return r.dish.Term
 	}

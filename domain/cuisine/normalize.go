@@ -152,6 +152,9 @@ func foldKana(text []rune) []rune {
 // lookupKey is the form under which a spelling stands in the index: Latin
 // words keep one blank between them, Japanese is written without.
 func lookupKey(s string) string {
+	if isPlain(s) {
+		return string(foldKana([]rune(s)))
+	}
 	var b strings.Builder
 	var prev rune
 	for f := range strings.FieldsFuncSeq(string(foldKana(simplify(clean(s)))), isGap) {
@@ -162,6 +165,17 @@ func lookupKey(s string) string {
 		prev, _ = utf8.DecodeLastRuneInString(f)
 	}
 	return b.String()
+}
+
+// isPlain tells whether a text has only kana and kanji that are their own key but for the kind of kana. Most spellings of
+// the tables are: they need not be normalised.
+func isPlain(s string) bool {
+	for _, r := range s {
+		if !(r >= 'ぁ' && r <= 'ゖ') && !(r >= 'ァ' && r <= 'ヺ') && r != 'ー' && (r < 0x4e00 || r > 0x9fff || oldForm(r) != r) {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // isGap tells the runes that only separate: they never belong to a word.

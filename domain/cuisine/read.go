@@ -284,7 +284,7 @@ func line(c *composer, lang string) string {
 	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
 	if lang == "en" {
 		withs = joinInner(c.withs)
-		if len(c.phrases) > 1 || len(c.adjEN) > 0 {
+		if len(c.phrases) > 1 || len(c.adjEN) > 0 || (withs != "" && strings.Contains(main, " with ")) {
 			main = joinInner(c.phrases)
 		}
 	}

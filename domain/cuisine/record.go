@@ -1,11 +1,11 @@
 package cuisine
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 )
@@ -175,37 +175,54 @@ func (r *record) foreign(k kind) map[string][]string {
 	return m
 }
 
-// decode reads one JSONL file strictly: an unknown key is a mistake in the data.
+// decode reads one JSONL file strictly: an unknown key is a mistake in the data. A line that begins with # is a remark.
 func decode(fsys fs.FS, file string, k kind, yield func(*term) error) error {
 	b, err := fs.ReadFile(fsys, file)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file, err)
 	}
-	sc := bufio.NewScanner(bytes.NewReader(b))
-	sc.Buffer(nil, 1<<20)
-	for line := 1; sc.Scan(); line++ {
-		text := bytes.TrimSpace(sc.Bytes())
-		if len(text) == 0 || text[0] == '#' {
-			continue
-		}
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
+	b = withoutRemarks(b)
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	for {
 		t := &term{kind: k}
-		if err := d.Decode(&t.record); err != nil {
-			return fmt.Errorf("%s:%d: %w", file, line, err)
+		err := d.Decode(&t.record)
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		t.in = strings.Fields(t.In)
-		if t.ID == "" && k == kindDish {
-			t.ID = t.Names[:min(len(t.Names), strings.IndexAny(t.Names+"=/", "=/"))]
+		if err == nil {
+			err = yield(t.prepare())
 		}
-		if t.names = spellings(t.Names); len(t.names) > 0 {
-			t.ja, t.kana = t.names[0].text, t.names[0].kana
-		}
-		if err := yield(t); err != nil {
-			return fmt.Errorf("%s:%d: %w", file, line, err)
+		if err != nil {
+			return fmt.Errorf("%s:%d: %w", file, 1+bytes.Count(b[:d.InputOffset()], []byte("\n")), err)
 		}
 	}
-	return sc.Err()
+}
+
+// withoutRemarks blanks the lines that begin with #, so that the others keep their numbers.
+func withoutRemarks(b []byte) []byte {
+	if !bytes.HasPrefix(b, []byte("#")) && !bytes.Contains(b, []byte("\n#")) {
+		return b
+	}
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	for i, l := range lines {
+		if bytes.HasPrefix(l, []byte("#")) {
+			lines[i] = []byte("\n")
+		}
+	}
+	return bytes.Join(lines, nil)
+}
+
+// prepare fills in what follows from the record alone.
+func (t *term) prepare() *term {
+	t.in = strings.Fields(t.In)
+	if t.ID == "" && t.kind == kindDish {
+		t.ID = t.Names[:min(len(t.Names), strings.IndexAny(t.Names+"=/", "=/"))]
+	}
+	if t.names = spellings(t.Names); len(t.names) > 0 {
+		t.ja, t.kana = t.names[0].text, t.names[0].kana
+	}
+	return t
 }
 
 // mark splits the certainty and rawness marks off a word: "egg!~".
