@@ -57,7 +57,8 @@ func (p *Painter) Paint(ctx context.Context, prompt string) (image []byte, media
 		params.ResponseFormat = sdk.ImageGenerateParamsResponseFormatB64JSON
 	}
 	reply, failed, retry := p.generate(ctx, params)
-	if retry && !p.plain.Swap(true) || retry && params.ResponseFormat != "" {
+	if retry && params.ResponseFormat != "" {
+		p.plain.Store(true)
 		params.ResponseFormat = ""
 		reply, failed, _ = p.generate(ctx, params)
 	}
