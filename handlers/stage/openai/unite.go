@@ -56,6 +56,7 @@ func (p *Provider) result(d *dish, a cuisine.Answer, warnings []string) (menu.Re
 	if err != nil {
 		return menu.Result{}, invalid(err)
 	}
+	result.Data = data // with the keys in the order of the other providers
 	return result, nil
 }
 
