@@ -92,14 +92,19 @@ func (r Reading) ImageSearch() Answer {
 	if d.Query == "" {
 		a.Status, a.Confidence = StatusUnknown, 0
 	} else {
-		q := url.QueryEscape(d.Query)
-		d.SearchLinks = []SearchLink{
-			{"Wikimedia Commons", "https://commons.wikimedia.org/w/index.php?search=" + q},
-			{"Openverse", "https://openverse.org/search/image?q=" + q},
-		}
+		d.SearchLinks = SearchLinks(d.Query)
 	}
 	a.Data = d
 	return a
+}
+
+// SearchLinks leads to the pictures that a query finds, at engines that state licence and credit.
+func SearchLinks(query string) []SearchLink {
+	q := url.QueryEscape(query)
+	return []SearchLink{
+		{"Wikimedia Commons", "https://commons.wikimedia.org/w/index.php?search=" + q},
+		{"Openverse", "https://openverse.org/search/image?q=" + q},
+	}
 }
 
 // query prefers the dish's own word; pictures are found by it better than by

@@ -151,7 +151,7 @@ func (r Reading) Allergens() Answer {
 	if r.choice {
 		a.Warnings = append(a.Warnings, r.say("You choose: the list covers every option.", "選択式です。一覧はすべての選択肢を含みます。"))
 	}
-	d.AskStaff = r.askStaff(found)
+	d.AskStaff = r.AskStaff(codes)
 	r.warnLanguage(&a)
 	a.Data = d
 	return a
@@ -159,20 +159,23 @@ func (r Reading) Allergens() Answer {
 
 func round2(f float64) float64 { return float64(int(f*100+0.5)) / 100 }
 
-// askStaff writes the question for the five firmest findings, or an open one.
-// The second text is for the guest; where the menu is not Japanese it is in
-// the menu's language, since there the staff reads it.
-func (r Reading) askStaff(found []finding) AskStaff {
+// AskStaff writes the question for the first five of the leaves, or an open one
+// where there are none; a code that is no leaf is left out. The second text is
+// for the guest; where the menu is not Japanese it is in the menu's language,
+// since there the staff reads it.
+func (r Reading) AskStaff(codes []string) AskStaff {
 	var ja, en []string
-	for _, f := range found[:min(5, len(found))] {
-		ja, en = append(ja, f.leaf.short("ja")), append(en, f.leaf.short("en"))
+	for _, code := range codes {
+		if leaf := r.k.laws.byCode[code]; leaf != nil && len(ja) < 5 {
+			ja, en = append(ja, leaf.short("ja")), append(en, leaf.short("en"))
+		}
 	}
 	lang := r.textLang
 	if r.source != "ja" {
 		lang = r.source
 	}
 	q := AskStaff{Ja: "この料理の材料とアレルゲンを教えてください。", Translated: "Could you tell me what is in this dish, allergens included?"}
-	if len(found) > 0 {
+	if len(ja) > 0 {
 		q.Ja = "この料理に" + strings.Join(ja, "・") + "は入っていますか？"
 		q.Translated = "Does this dish contain " + joinWords(en, "or") + "?"
 	}

@@ -219,3 +219,11 @@ func sayIt(kana string) string {
 func hiraganaOf(kana string) string {
 	return strings.NewReplacer(" ", "", "|", "", "・", "").Replace(string(foldKana([]rune(kana))))
 }
+
+// Spell writes a reading in kana for people who read none: in Hepburn without
+// and with macrons, and spelt for an English speaker. Signs that are no kana
+// are left out.
+func Spell(kana string) (romaji, macrons, say string) {
+	romaji, macrons = romanise(kana)
+	return romaji, macrons, sayIt(kana)
+}
