@@ -37,7 +37,7 @@ var packages = map[string][]string{
 	"handlers/stage/commons":  {"handlers/stage"},
 	"handlers/stage/external": {"handlers/stage"},
 	"handlers/stage/local":    {"handlers/stage"},
-	"handlers/stage/openai":   {"handlers/stage"},
+	"handlers/stage/openai":   {"handlers/stage", "handlers/stage/local"}, // the latter in tests, to compare
 
 	"projections":            {"projections/migrations", "projections/postgres"}, // the latter in tests, to restart it
 	"projections/migrations": nil,

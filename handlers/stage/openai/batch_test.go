@@ -192,11 +192,10 @@ func TestRepairInABatch(t *testing.T) {
 	got, errs := make([]menu.Result, 3), make([]error, 3)
 	for i, r := range requests {
 		work := func() { got[i], errs[i] = p.Answer(t.Context(), r) }
-		if i < 2 {
-			first.Go(work)
-		}
-		if i == 2 {
+		if r.Item.Name == bad {
 			all.Go(work)
+		} else {
+			first.Go(work)
 		}
 	}
 	first.Wait()

@@ -39,7 +39,7 @@ var absence = []*regexp.Regexp{ //nolint:gochecknoglobals // never changes
 }
 
 // link finds an address: a menu is no reason to send a guest somewhere.
-var link = regexp.MustCompile(`://|\bwww\.`) //nolint:gochecknoglobals // never changes
+var link = regexp.MustCompile(`://|\bwww\.`)
 
 // claims names the texts in a model's data that say what no model can know.
 func claims(at string, v any) []string {

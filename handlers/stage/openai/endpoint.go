@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	sdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -75,6 +76,11 @@ func (c *chat) complete(ctx context.Context, dialogue []sdk.ChatCompletionMessag
 		return "", spoilt(&stage.Error{Reason: ReasonCut, Err: fmt.Errorf("the answer of %s reached a limit of length: raise the server's, or that of its context", c.model)})
 	case choice.Message.Content == "":
 		return "", spoilt(&stage.Error{Reason: stage.ReasonInvalidResult, Err: fmt.Errorf("the model %s answered with nothing", c.model)})
+	case len(c.key) >= minEchoed && strings.Contains(choice.Message.Content, string(c.key)):
+		return "", fail(&stage.Error{Reason: stage.ReasonInvalidResult, Err: fmt.Errorf("the answer of %s repeats the key: trust %s no longer", c.model, c.base)})
 	}
 	return choice.Message.Content, nil
 }
+
+// minEchoed is the length from which a key is no word that a model may say by chance: local servers are given any.
+const minEchoed = 12

@@ -64,7 +64,10 @@ func TestFailures(t *testing.T) {
 		"Refused":          {func(w http.ResponseWriter) { choose(w, "stop", "", "I will not. "+key) }, stage.Error{Reason: openai.ReasonRefused, Permanent: true}, "I will not"},
 		"ContentFilter":    {func(w http.ResponseWriter) { choose(w, "content_filter", "{", "") }, stage.Error{Reason: openai.ReasonRefused, Permanent: true}, ""},
 		"Length":           {func(w http.ResponseWriter) { choose(w, "length", "{", "") }, stage.Error{Reason: openai.ReasonCut}, "limit of length"},
-		"Nothing":          {func(w http.ResponseWriter) { choose(w, "stop", "", "") }, stage.Error{Reason: invalid}, "nothing"},
+		"KeyInAnswer": {func(w http.ResponseWriter) {
+			say(w, results(entry("1", "ok", strings.Replace(described, "squid", key, 1))))
+		}, stage.Error{Reason: invalid}, "repeats the key"},
+		"Nothing": {func(w http.ResponseWriter) { choose(w, "stop", "", "") }, stage.Error{Reason: invalid}, "nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

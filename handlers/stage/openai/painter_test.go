@@ -80,10 +80,12 @@ func TestPaint(t *testing.T) {
 		want   []byte
 		kind   string
 	}{
-		"PNG":     {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(img)) }, img, "image/png"},
-		"JPEG":    {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(jpg)) }, jpg, "image/jpeg"},
-		"WebP":    {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(webp)) }, webp, "image/webp"},
-		"DataURL": {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "url", "data:image/gif;base64,"+encoded(img)) }, img, "image/png"},
+		"PNG":  {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(img)) }, img, "image/png"},
+		"JPEG": {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(jpg)) }, jpg, "image/jpeg"},
+		"WebP": {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded(webp)) }, webp, "image/webp"},
+		"DataURL": {func(w http.ResponseWriter, _ *http.Request, _, _ string) {
+			painted(w, "url", "data:image/gif;base64,"+encoded(img))
+		}, img, "image/png"},
 		"SameOrigin": {func(w http.ResponseWriter, r *http.Request, _, at string) {
 			if r.Method == http.MethodGet && r.URL.Path == "/generated/1.png" {
 				_, _ = w.Write(img)
@@ -145,7 +147,9 @@ func TestPaintFails(t *testing.T) {
 		"SVG": {func(w http.ResponseWriter, _ *http.Request, _, _ string) {
 			painted(w, "b64_json", encoded([]byte("<svg xmlns='http://www.w3.org/2000/svg'/>")))
 		}, stage.ReasonInvalidResult, false},
-		"GIF":       {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", encoded([]byte("GIF89a....."))) }, stage.ReasonInvalidResult, false},
+		"GIF": {func(w http.ResponseWriter, _ *http.Request, _, _ string) {
+			painted(w, "b64_json", encoded([]byte("GIF89a.....")))
+		}, stage.ReasonInvalidResult, false},
 		"NoBase64":  {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "b64_json", "***") }, stage.ReasonInvalidResult, false},
 		"PlainData": {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "url", "data:image/png,x") }, stage.ReasonInvalidResult, false},
 		"Nothing":   {func(w http.ResponseWriter, _ *http.Request, _, _ string) { painted(w, "other", "x") }, stage.ReasonInvalidResult, false},

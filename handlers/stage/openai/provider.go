@@ -85,7 +85,7 @@ func (p *Provider) Answer(ctx context.Context, r stage.Request) (menu.Result, er
 	start := time.Now()
 	d := p.newDish(r, "1")
 	if p.settled(d) {
-		result, err := p.result(d, d.local, nil)
+		result, err := p.result(d.local, nil)
 		result.ElapsedMS = time.Since(start).Milliseconds()
 		return result, err
 	}

@@ -41,7 +41,9 @@ func TestAnswer(t *testing.T) {
 
 func TestSchemas(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, func(w http.ResponseWriter, _ *http.Request, _ call) { refuse(w, http.StatusInternalServerError, "", "") })
+	s := newServer(t, func(w http.ResponseWriter, _ *http.Request, _ call) {
+		refuse(w, http.StatusInternalServerError, "", "")
+	})
 	versions := map[string]bool{}
 	for _, of := range menu.Stages() {
 		p := provider(t, s, of)

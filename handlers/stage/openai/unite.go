@@ -23,23 +23,23 @@ type united struct {
 // unite returns the result for a dish. An error means that the model's answer does not count.
 func (p *Provider) unite(d *dish, e entry) (menu.Result, error) {
 	if e.status == menu.StatusUnknown {
-		return p.result(d, d.local, []string{d.say("The model %s was asked and does not know this dish.", "モデル %s に尋ねましたが、この料理は分かりませんでした。", p.cfg.Model)})
+		return p.result(d.local, []string{d.say("The model %s was asked and does not know this dish.", "モデル %s に尋ねましたが、この料理は分かりませんでした。", p.cfg.Model)})
 	}
 	u, err := p.merge(d, e)
 	if err != nil {
 		return menu.Result{}, err
 	}
 	if u.nothing {
-		return p.result(d, d.local, []string{d.say("The model %s was asked and had nothing to add.", "モデル %s に尋ねましたが、追加の情報はありませんでした。", p.cfg.Model)})
+		return p.result(d.local, []string{d.say("The model %s was asked and had nothing to add.", "モデル %s に尋ねましたが、追加の情報はありませんでした。", p.cfg.Model)})
 	}
 	a := d.local
 	a.Status, a.Basis, a.Confidence = cuisine.Status(u.status), cuisine.Basis(menu.BasisModel), min(e.confidence, maxConfidence)
 	a.Data, a.Warnings = u.data, u.warnings
-	return p.result(d, a, []string{d.say("Answered with the help of the model %s, which can be wrong.", "モデル %s による回答を含みます。誤りの可能性があります。", p.cfg.Model)})
+	return p.result(a, []string{d.say("Answered with the help of the model %s, which can be wrong.", "モデル %s による回答を含みます。誤りの可能性があります。", p.cfg.Model)})
 }
 
 // result puts an answer into the envelope and holds it against the stage's schema, as any result from outside.
-func (p *Provider) result(d *dish, a cuisine.Answer, warnings []string) (menu.Result, error) {
+func (p *Provider) result(a cuisine.Answer, warnings []string) (menu.Result, error) {
 	data, err := json.Marshal(a.Data)
 	if err != nil {
 		return menu.Result{}, invalid(fmt.Errorf("encode the %s: %w", p.stage, err))
