@@ -16,15 +16,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"kondate/domain/cuisine"
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/handlers/console"
 	"kondate/handlers/httpapi"
 	"kondate/handlers/sse"
 	"kondate/handlers/stage"
-	"kondate/handlers/stage/external"
-	"kondate/handlers/stage/local"
 	"kondate/projections"
 	"kondate/projections/postgres"
 	"kondate/streams"
@@ -206,9 +203,9 @@ func (a *app) stages() (part, error) {
 		RetryAttempts:    a.cfg.Processing.RetryAttempts,
 		RetryDelay:       a.cfg.Processing.RetryDelay,
 		AckWait:          a.cfg.Stages.AckWait,
-		Limits:           map[string]stage.Limits{external.Name: a.cfg.External.limits()},
+		Limits:           a.cfg.providerLimits(),
 		Cache:            projections.NewResultCache(a.pool, int64(a.cfg.Cache.MaxBytes)),
-		Cached:           a.cachedProviders(),
+		Cached:           a.cfg.cachedProviders(),
 		Overdue:          projections.NewQueries(a.pool).OverdueRetries,
 		Clock:            time.Now,
 		Logger:           a.log,
@@ -227,40 +224,6 @@ func (a *app) stages() (part, error) {
 		}
 		return errors.Join(engine.Run(ctx), stop())
 	}}, nil
-}
-
-// cachedProviders names the providers whose results are kept.
-func (a *app) cachedProviders() []string {
-	if a.cfg.External.Cache {
-		return []string{external.Name}
-	}
-	return nil
-}
-
-// configuredProviders returns the provider of each stage as the settings name it. The stages of other teams' workers
-// share a connection, apart from the log's: a flood of replies holds up no append.
-func (a *app) configuredProviders() (map[menu.Stage]stage.Provider, error) {
-	knowledge, err := cuisine.Load()
-	if err != nil {
-		return nil, fmt.Errorf("load the knowledge of dishes: %w", err)
-	}
-	providers := map[menu.Stage]stage.Provider{}
-	var workers *nats.Conn
-	for _, s := range menu.Stages() {
-		if a.cfg.Stages.Of(s).Provider != external.Name {
-			providers[s] = local.New(knowledge, s)
-			continue
-		}
-		if workers == nil {
-			js, err := a.connect("workers")
-			if err != nil {
-				return nil, err
-			}
-			workers = js.Conn()
-		}
-		providers[s] = external.New(workers, s, a.cfg.External.Version)
-	}
-	return providers, nil
 }
 
 // api returns the parts that serve HTTP, and the URL they serve at.

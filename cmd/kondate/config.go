@@ -7,9 +7,6 @@ import (
 	"time"
 
 	"kondate/domain/menu"
-	"kondate/handlers/stage"
-	"kondate/handlers/stage/external"
-	"kondate/handlers/stage/local"
 )
 
 // Config holds every setting. A key a.b_c is the flag --a-b-c, the variable KONDATE_A_B_C and the YAML entry a: {b_c: …};
@@ -23,6 +20,7 @@ type Config struct {
 	External   ExternalConfig   `embed:"" prefix:"external-"`
 	Cache      CacheConfig      `embed:"" prefix:"cache-"`
 	OpenAI     OpenAIConfig     `embed:"" prefix:"openai-"`
+	Commons    CommonsConfig    `embed:"" prefix:"commons-"`
 	Auth       AuthConfig       `embed:"" prefix:"auth-"`
 }
 
@@ -101,7 +99,7 @@ type StagesConfig struct {
 
 // StageConfig is the group of one stage.
 type StageConfig struct {
-	Provider string `default:"local" help:"Who answers: local (offline knowledge) or external (a worker of another team)."`
+	Provider string `default:"local" help:"Who answers: local (offline), openai, external (another team's worker), or commons (search_engine only)."`
 }
 
 // Of returns the settings of one stage.
@@ -127,28 +125,9 @@ func (c StagesConfig) Of(stage menu.Stage) StageConfig {
 	return StageConfig{}
 }
 
-// ExternalConfig is the group external: how other teams' workers are asked.
-type ExternalConfig struct {
-	MaxConcurrent     int           `default:"0" help:"Requests to other teams' workers at once, per process; 0: as many as the stages make."`
-	RequestsPerMinute int           `default:"0" help:"Requests per minute and process; 0: no limit."`
-	Timeout           time.Duration `default:"0s" help:"Time for one request, if it is less than processing.task_timeout; 0: that."`
-	FailuresToOpen    int           `default:"5" help:"Failures in a row after which no worker is asked for a while; 0: they are always asked."`
-	Cooldown          time.Duration `default:"30s" help:"How long that is; then one request tries."`
-	Cache             bool          `default:"false" help:"Keep their results and give them to later menus with the same words."`
-	Version           string        `default:"1" help:"Version of the workers' knowledge: results that were kept under another one are not used."`
-}
-
 // CacheConfig is the group cache.
 type CacheConfig struct {
 	MaxBytes ByteSize `default:"256MiB" help:"About how much the results take that are kept; those that were not used for the longest time go."`
-}
-
-// OpenAIConfig is the group openai; nothing reads it until the provider openai is built.
-type OpenAIConfig struct {
-	BaseURL    string `name:"base-url" help:"Endpoint of an OpenAI-compatible server (not used yet)."`
-	APIKey     string `name:"api-key" help:"Its key (not used yet)."`
-	Model      string `help:"Its model (not used yet)."`
-	ImageModel string `help:"Its model for pictures (not used yet)."`
 }
 
 // AuthConfig is the group auth; only mode none is built.
@@ -162,7 +141,7 @@ type AuthConfig struct {
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
 func (c Config) Validate() error {
 	return errors.Join(
-		c.Auth.validate(c.HTTP.Addr), c.Stages.validate(c.NATS), c.OpenAI.validate(),
+		c.Auth.validate(c.HTTP.Addr), c.validateProviders(),
 		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
 		positive("processing.retry_attempts", c.Processing.RetryAttempts),
 		positive("processing.batch_size", c.Processing.BatchSize),
@@ -174,7 +153,7 @@ func (c Config) Validate() error {
 		positive("sse.keepalive_interval", c.SSE.KeepaliveInterval),
 		positive("sse.reconnect_interval", c.SSE.Reconnect.ReconnectInterval),
 		positive("stages.ack_wait", c.Stages.AckWait),
-		positive("cache.max_bytes", c.Cache.MaxBytes), c.External.validate(),
+		positive("cache.max_bytes", c.Cache.MaxBytes),
 		positive("database.pool_size", c.Database.PoolSize),
 		positive("database.pool_timeout", c.Database.PoolTimeout),
 	)
@@ -200,41 +179,6 @@ func (c AuthConfig) validate(addr string) error {
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return fmt.Errorf("http.addr %q can be reached from other machines and auth.mode is none: bind to 127.0.0.1, and put a proxy that authenticates in front", addr)
-	}
-	return nil
-}
-
-func (c StagesConfig) validate(nats NATSConfig) error {
-	for _, s := range menu.Stages() {
-		switch p := c.Of(s).Provider; {
-		case p != local.Name && p != external.Name:
-			return fmt.Errorf("stages.%s.provider %q is not built yet: use local or external", s, p)
-		case p == external.Name && nats.URL == "" && nats.Listen == "":
-			return fmt.Errorf("stages.%s.provider is external and the embedded NATS takes no connections: set nats.listen (for instance 127.0.0.1:4222), or nats.url", s)
-		}
-	}
-	return nil
-}
-
-func (c ExternalConfig) validate() error {
-	if min(c.MaxConcurrent, c.RequestsPerMinute, c.FailuresToOpen) < 0 || min(c.Timeout, c.Cooldown) < 0 {
-		return errors.New("external.max_concurrent, requests_per_minute, timeout, failures_to_open and cooldown may not be below 0")
-	}
-	if c.FailuresToOpen > 0 && c.Cooldown == 0 {
-		return errors.New("external.cooldown is 0, it must be above 0 where external.failures_to_open is")
-	}
-	return nil
-}
-
-func (c ExternalConfig) limits() stage.Limits {
-	return stage.Limits{
-		Concurrency: c.MaxConcurrent, RequestsPerMinute: c.RequestsPerMinute, Timeout: c.Timeout, FailuresToOpen: c.FailuresToOpen, Cooldown: c.Cooldown,
-	}
-}
-
-func (c OpenAIConfig) validate() error {
-	if c != (OpenAIConfig{}) {
-		return errors.New("the keys of openai do nothing yet: leave them empty")
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.DataDir = filepath.Base(c.DataDir)
+	limits := LimitsConfig{FailuresToOpen: 10, Cooldown: 30 * time.Second}
 	want := Config{
 		Storage: Storage{
 			DataDir:  ".kondate",
@@ -56,7 +57,9 @@ func TestDefaults(t *testing.T) {
 			Translation: StageConfig{"local"}, Description: StageConfig{"local"}, Allergen: StageConfig{"local"}, Ingredient: StageConfig{"local"},
 			SearchEngine: StageConfig{"local"}, Task6: StageConfig{"local"}, Task7: StageConfig{"local"}, Task8: StageConfig{"local"},
 		},
-		External: ExternalConfig{FailuresToOpen: 5, Cooldown: 30 * time.Second, Version: "1"},
+		External: ExternalConfig{Limits: limits, Version: "1"},
+		OpenAI:   OpenAIConfig{Limits: limits, BaseURL: "https://api.openai.com/v1", BatchSize: 8},
+		Commons:  CommonsConfig{Limits: limits},
 		Cache:    CacheConfig{MaxBytes: 256 << 20},
 		Auth:     AuthConfig{Mode: "none"},
 	}
@@ -105,7 +108,13 @@ func TestRefusedSettings(t *testing.T) {
 	}{
 		"ReachableWithoutAuth": {[]string{"--http-addr", "0.0.0.0:8080"}, "bind to 127.0.0.1"},
 		"AuthNotBuilt":         {[]string{"--auth-mode", "keys"}, "not built yet"},
-		"ProviderNotBuilt":     {[]string{"--stages-allergen-provider", "openai"}, "stages.allergen.provider"},
+		"UnknownProvider":      {[]string{"--stages-allergen-provider", "oracle"}, "use local, openai, external, or commons"},
+		"NoModel":              {[]string{"--stages-allergen-provider", "openai"}, "openai.model is empty"},
+		"NoSuchURL":            {[]string{"--openai-base-url", "ftp://models"}, "must begin with http:// or https://"},
+		"NoBatch":              {[]string{"--openai-batch-size", "0"}, "openai.batch_size"},
+		"PicturesOnly":         {[]string{"--stages-allergen-provider", "commons"}, "it answers search_engine"},
+		"NoContact":            {[]string{"--stages-search-engine-provider", "commons"}, "commons.contact is empty"},
+		"NoCooldown":           {[]string{"--commons-cooldown", "0s"}, "commons.cooldown is 0"},
 		"WorkerCannotConnect":  {[]string{"--stages-allergen-provider", "external"}, "set nats.listen (for instance 127.0.0.1:4222), or nats.url"},
 		"ZeroTasks":            {[]string{"--processing-max-parallel-tasks", "0"}, "processing.max_parallel_tasks"},
 		"NoSize":               {[]string{"--sse-max-event-size", "big"}, "1MiB"},
