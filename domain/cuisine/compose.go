@@ -8,13 +8,14 @@ import (
 // composer reads tokens from left to right and builds the dish they describe.
 type composer struct {
 	latin    bool // fr, it: a head comes before what it is made of
+	west     bool // en, fr, it: a comma begins what the dish comes with
 	phrases  []phrase
 	withs    []phrase
 	adjEN    []string // adjectives of the whole line
 	adjJA    []string
 	sizes    []string
-	pending  []*term // adjectives and methods waiting for the next word
-	heads    []*term // fr/it heads waiting for what follows
+	pending  []*term   // adjectives and methods waiting for the next word
+	heads    []waiting // fr/it heads waiting for what follows
 	methods  []string
 	negated  map[string]bool // ingredient ids, and leaf codes below
 	claims   []string
@@ -23,6 +24,7 @@ type composer struct {
 	choice   bool
 	opaque   bool
 	joined   bool // last token was と
+	comma    bool // a comma of a western line came since the last phrase
 	barrier  bool // a gap came since the last word
 	withNext bool
 	text     []rune
@@ -34,6 +36,10 @@ func (c *composer) add(tokens []token) {
 	for i, t := range tokens {
 		switch {
 		case t.gap:
+			if t.text == "," && c.west {
+				c.flushHeads()
+				c.comma = true
+			}
 			if t.text != " " {
 				c.joined = true
 			}
@@ -79,6 +85,9 @@ func (c *composer) food(t token) {
 	if !p.sauce {
 		p.short = t.term.Bare
 	}
+	if c.cut(p) {
+		return
+	}
 	if n := len(c.phrases); n > 0 && !c.joined && !c.barrier && len(c.pending) == 0 && t.term.Group == "meat" {
 		if last := &c.phrases[n-1]; last.open && last.term != nil && last.term.Group == "meat" {
 			cut := or(p.short, p.en)
@@ -93,16 +102,16 @@ func (c *composer) food(t token) {
 }
 
 func (c *composer) push(p phrase) {
-	p.joined = c.joined
-	c.joined = false
+	p.joined, p.comma = c.joined, c.comma
+	c.joined, c.comma = false, false
 	for _, m := range slices.Backward(c.pending) {
 		if m.kind == kindModifier {
 			p.adorn(m)
 			continue
 		}
-		open, sauce := p.open, p.sauce
+		was := p
 		p = c.apply(m, []phrase{p}, p.start)
-		p.open, p.sauce = open, sauce
+		p.open, p.sauce, p.joined, p.comma = was.open, was.sauce, was.joined, was.comma
 	}
 	c.pending = nil
 	if c.withNext {
@@ -160,9 +169,14 @@ func (c *composer) trailing(wide, closed bool) int {
 	if wide {
 		return len(c.phrases)
 	}
-	n := 0
+	n, and := 0, false
 	for i := len(c.phrases) - 1; i >= 0 && c.phrases[i].open; i-- {
 		n++
+		p := c.phrases[i]
+		if p.comma && (!and || (i > 0 && c.phrases[i-1].made())) {
+			break // only "leek, ham and egg pie" is one list: a comma alone parts the dish from what comes with it
+		}
+		and = and || (p.joined && !p.comma)
 	}
 	if n == 0 && closed && len(c.phrases) > 0 && !c.barrier {
 		n = 1
@@ -211,10 +225,11 @@ func (c *composer) head(t token, last bool) {
 	case n > 0 && (!c.withNext || len(c.withs) == 0):
 		args := c.take(n)
 		p := c.apply(t.term, args, args[0].start)
-		c.joined = args[0].joined
+		c.joined, c.comma = args[0].joined, args[0].comma
 		c.push(p)
 	case c.latin && t.term.kind == kindHead && !last:
-		c.heads = append(c.heads, t.term)
+		c.heads = append(c.heads, waiting{t.term, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
+		c.joined, c.comma = false, false
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
 	case t.dish != nil:
@@ -243,7 +258,7 @@ func (c *composer) modifier(t token) {
 	case roleSize:
 		c.sizes = append(c.sizes, m.English)
 	case roleAnd:
-		c.joined = true
+		c.joined, c.comma = true, false
 	case roleOr:
 		c.choice, c.joined = true, true
 	case roleWith:
@@ -315,17 +330,35 @@ func (c *composer) negate(t token) {
 	}
 }
 
+// waiting is a French or Italian head with the state it was met in: it takes
+// the phrases after it, "sauce" in "magret, sauce aux cerises" not the duck.
+type waiting struct {
+	term          *term
+	phrases       int // how many stood before it
+	withs         int
+	joined, comma bool
+	withNext      bool
+}
+
 // flushHeads closes French and Italian heads over what followed them.
 func (c *composer) flushHeads() {
+	joined, comma, next := c.joined, c.comma, c.withNext
 	for _, h := range slices.Backward(c.heads) {
-		start := 0
-		args := c.take(len(c.phrases))
+		list, at := &c.phrases, h.phrases
+		if h.withNext {
+			list, at = &c.withs, h.withs
+		}
+		at = min(at, len(*list))
+		args, start := slices.Clone((*list)[at:]), 0
+		*list = (*list)[:at]
 		if len(args) > 0 {
 			start = args[0].start
 		}
-		c.push(c.apply(h, args, start))
+		c.joined, c.comma, c.withNext = h.joined, h.comma, h.withNext
+		c.push(c.apply(h.term, args, start))
 	}
 	c.heads = nil
+	c.joined, c.comma, c.withNext = joined, comma, next
 }
 
 // finish applies what still waits when the text has ended.
@@ -349,7 +382,7 @@ func (c *composer) finish() {
 		}
 		kept, moved := c.phrases[:0:0], false
 		for i, p := range c.phrases {
-			if moved = i > 0 && p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved))); moved {
+			if moved = i > 0 && (p.comma || (c.west && moved && p.joined) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
 				c.withs = append(c.withs, p)
 			} else {
 				kept = append(kept, p)

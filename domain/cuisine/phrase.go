@@ -15,6 +15,7 @@ type phrase struct {
 	sauce  bool
 	start  int  // first rune in the text
 	joined bool // a particle such as と stands before it
+	comma  bool // a comma of a western line stands before it
 	food   bool // brings known content
 }
 
@@ -23,6 +24,9 @@ func (p *phrase) adorn(m *term) {
 	p.short = ""
 	p.uses = slices.Concat(p.uses, m.parts)
 }
+
+// made tells a phrase that a method made: "grilled cod".
+func (p *phrase) made() bool { return p.term != nil && p.term.kind == kindMethod }
 
 // inner is the phrase's English inside a longer line.
 func (p *phrase) inner() string {
@@ -136,4 +140,33 @@ func lowerFirst(s string) string {
 		return strings.ToLower(string(r)) + s[len(string(r)):]
 	}
 	return s
+}
+
+// cut joins a cut and its animal in either order: in "fillet of cod" and "cod
+// fillet" the word fillet stands for no beef.
+func (c *composer) cut(p phrase) bool {
+	list := c.phrases
+	if c.withNext {
+		list = c.withs
+	}
+	if !c.west || c.joined || len(c.pending) > 0 || len(list) == 0 {
+		return false
+	}
+	last := &list[len(list)-1]
+	i := slices.IndexFunc(last.uses, func(u use) bool { return isAnimalFood(u.term) })
+	if !last.open || i < 0 {
+		return false
+	}
+	animal, cut := p.term, last.uses[i].term
+	switch {
+	case animal.Role == roleCut:
+		last.en, last.short = last.inner()+" "+strings.TrimPrefix(animal.English, "beef "), ""
+	case cut.Role == roleCut && isAnimalFood(animal):
+		last.en = strings.Replace(last.en, cut.English, p.inner()+" "+strings.TrimPrefix(cut.English, "beef "), 1)
+		last.ja, last.short = strings.Replace(last.ja, cut.ja, p.ja, 1), ""
+		last.uses = slices.Concat(last.uses[:i], p.uses, last.uses[i+1:])
+	default:
+		return false
+	}
+	return true
 }
