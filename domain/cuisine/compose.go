@@ -192,7 +192,7 @@ func (c *composer) take(n int) []phrase {
 
 func (c *composer) dish(t token) {
 	n := 0
-	if !c.joined && !c.latin && !c.barrier {
+	if !c.joined && !c.latin && (!c.barrier || c.west) {
 		n = c.trailing(false, true)
 	}
 	p := phrase{en: t.term.English, short: t.term.Bare, ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}

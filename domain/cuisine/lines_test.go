@@ -39,6 +39,11 @@ func TestTranslation(t *testing.T) {
 		{"Salade de tomates, mozzarella et basilic", "", "fr", "en", "Tomato salad with mozzarella and basil"},
 		{"Filetto di branzino al forno", "", "it", "en", "Oven-baked sea bass"},
 		{"Tagliatelle al ragù d'anatra", "", "it", "en", "Duck ragu tagliatelle"},
+		{"Lamb biryani", "", "en", "ja", "ラム肉ビリヤニ"},
+		{"Braised lamb shank, mash, rosemary jus", "", "en", "ja", "仔羊のすね肉の煮込み マッシュポテトとローズマリー風味のジュ添え"},
+		{"Cottage pie", "", "en", "ja", "コテージパイ"},
+		{"Suprême de volaille, jus au thym", "", "fr", "en", "Chicken with thyme jus"},
+		{"Semifreddo al pistacchio", "Dolci", "it", "en", "Semifreddo (soft frozen cream) with pistachio"},
 		{"Carpaccio di polpo, rucola e pomodorini", "", "it", "ja", "たこカルパッチョ ルッコラとトマト添え"},
 	}
 	for _, tt := range tests {

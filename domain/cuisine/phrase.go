@@ -129,7 +129,11 @@ func lowerFirst(s string) string {
 	switch first, _, _ = strings.Cut(first, "-"); first {
 	case "Japanese", "French", "Caesar", "Korean", "Thai", "Hiroshima", "Nagasaki", "Nicoise", "Margherita", "Cobb", "California",
 		"Milanese", "Sicilian", "Danish", "Swiss", "Worcestershire", "Chinese", "Italian", "Calpis", "Peking", "Shaoxing",
-		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese":
+		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese", "English", "Greek", "Mediterranean",
+		"Moroccan", "Cajun", "Asian", "Provencal", "Basque", "Normandy", "Burgundy", "Lyon", "Lyonnaise", "Nice", "Dijon", "Grenobloise",
+		"Roman", "Neapolitan", "Tuscan", "Ligurian", "Livornese", "Venetian", "Sardinian", "Flemish", "Breton", "Cornish", "Scotch", "Welsh",
+		"Nantua", "Mornay", "Marsala", "Madeira", "Americaine", "Marie", "Thousand", "Roquefort", "Reblochon", "Stilton", "Toulouse",
+		"Espelette", "John", "Brussels", "Jerusalem", "Yorkshire", "Sunday", "Waldorf", "Philly", "Reuben", "Eton", "Bakewell", "Victoria":
 		return s
 	default:
 	}
