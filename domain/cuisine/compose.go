@@ -55,20 +55,20 @@ func (c *composer) add(tokens []token) {
 			}
 			c.push(phrase{en: en, ja: t.text, open: true, start: t.start})
 		default:
-			c.word(t, i == len(tokens)-1)
+			c.word(t, i == len(tokens)-1, c.latin && beforeOf(t, tokens[i+1:]))
 		}
 		c.barrier = false
 	}
 }
 
-func (c *composer) word(t token, last bool) {
+func (c *composer) word(t token, last, of bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
 		c.food(t)
 	case kindDish:
 		c.dish(t)
 	case kindMethod, kindHead:
-		c.head(t, last)
+		c.head(t, last, of)
 	case kindModifier:
 		c.modifier(t)
 	case kindCategory:
@@ -213,12 +213,12 @@ func (c *composer) dish(t token) {
 	c.push(p)
 }
 
-func (c *composer) head(t token, last bool) {
+func (c *composer) head(t token, last, of bool) {
 	n := c.trailing(t.term.Wide, true)
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
 	}
-	if c.joined && !t.term.Wide {
+	if of || (c.joined && !t.term.Wide) {
 		n = 0
 	}
 	switch {
@@ -228,7 +228,7 @@ func (c *composer) head(t token, last bool) {
 		c.joined, c.comma = args[0].joined, args[0].comma
 		c.push(p)
 	case c.latin && t.term.kind == kindHead && !last:
-		c.heads = append(c.heads, waiting{t.term, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
+		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
 		c.joined, c.comma = false, false
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
@@ -328,37 +328,6 @@ func (c *composer) negate(t token) {
 	if start < t.end && t.end <= len(c.text) {
 		c.claims = append(c.claims, string(c.text[start:t.end]))
 	}
-}
-
-// waiting is a French or Italian head with the state it was met in: it takes
-// the phrases after it, "sauce" in "magret, sauce aux cerises" not the duck.
-type waiting struct {
-	term          *term
-	phrases       int // how many stood before it
-	withs         int
-	joined, comma bool
-	withNext      bool
-}
-
-// flushHeads closes French and Italian heads over what followed them.
-func (c *composer) flushHeads() {
-	joined, comma, next := c.joined, c.comma, c.withNext
-	for _, h := range slices.Backward(c.heads) {
-		list, at := &c.phrases, h.phrases
-		if h.withNext {
-			list, at = &c.withs, h.withs
-		}
-		at = min(at, len(*list))
-		args, start := slices.Clone((*list)[at:]), 0
-		*list = (*list)[:at]
-		if len(args) > 0 {
-			start = args[0].start
-		}
-		c.joined, c.comma, c.withNext = h.joined, h.comma, h.withNext
-		c.push(c.apply(h.term, args, start))
-	}
-	c.heads = nil
-	c.joined, c.comma, c.withNext = joined, comma, next
 }
 
 // finish applies what still waits when the text has ended.

@@ -39,6 +39,8 @@ func TestTranslation(t *testing.T) {
 		{"Salade de tomates, mozzarella et basilic", "", "fr", "en", "Tomato salad with mozzarella and basil"},
 		{"Filetto di branzino al forno", "", "it", "en", "Oven-baked sea bass"},
 		{"Tagliatelle al ragù d'anatra", "", "it", "en", "Duck ragu tagliatelle"},
+		{"Filet de bar purée de céleri", "", "fr", "en", "Sea bass and mashed celery"},
+		{"Gnocchi di patate al ragù di agnello", "", "it", "en", "Potato and lamb ragu gnocchi"},
 		{"Lamb biryani", "", "en", "ja", "ラム肉ビリヤニ"},
 		{"Braised lamb shank, mash, rosemary jus", "", "en", "ja", "仔羊のすね肉の煮込み マッシュポテトとローズマリー風味のジュ添え"},
 		{"Cottage pie", "", "en", "ja", "コテージパイ"},

@@ -174,3 +174,56 @@ func (c *composer) cut(p phrase) bool {
 	}
 	return true
 }
+
+// waiting is a French or Italian head with the state it was met in: it takes
+// the phrases after it, "sauce" in "magret, sauce aux cerises" not the duck.
+type waiting struct {
+	token         token
+	phrases       int // how many stood before it
+	withs         int
+	joined, comma bool
+	withNext      bool
+}
+
+// flushHeads closes French and Italian heads over what followed them.
+func (c *composer) flushHeads() {
+	joined, comma, next := c.joined, c.comma, c.withNext
+	for _, h := range slices.Backward(c.heads) {
+		list, at := &c.phrases, h.phrases
+		if h.withNext {
+			list, at = &c.withs, h.withs
+		}
+		at = min(at, len(*list))
+		args, start := slices.Clone((*list)[at:]), 0
+		*list = (*list)[:at]
+		if len(args) > 0 {
+			start = args[0].start
+		}
+		c.joined, c.comma, c.withNext = h.joined, h.comma, h.withNext
+		if len(args) == 0 && len(h.token.term.parts) == 0 && h.token.dish != nil { // "steak, frites"
+			h.token.term = h.token.dish
+			c.dish(h.token)
+			continue
+		}
+		c.push(c.apply(h.token.term, args, start))
+	}
+	c.heads = nil
+	c.joined, c.comma, c.withNext = joined, comma, next
+}
+
+// beforeOf tells a word that speaks of what follows, not of what it stands
+// behind: "di" comes next, or ends it as in "purée de".
+func beforeOf(t token, rest []token) bool {
+	if i := strings.LastIndexByte(t.text, ' '); i > 0 && (t.text[i:] == " de" || t.text[i:] == " di" || t.text[i:] == " d") {
+		return true
+	}
+	for _, t := range rest {
+		if !t.gap {
+			return t.term != nil && t.term.Role == roleOf && strings.HasPrefix(t.text, "d")
+		}
+		if t.text != " " {
+			return false
+		}
+	}
+	return false
+}
