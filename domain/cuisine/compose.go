@@ -8,13 +8,14 @@ import (
 // composer reads tokens from left to right and builds the dish they describe.
 type composer struct {
 	latin    bool // fr, it: a head comes before what it is made of
+	west     bool // en, fr, it: a comma begins what the dish comes with
 	phrases  []phrase
 	withs    []phrase
 	adjEN    []string // adjectives of the whole line
 	adjJA    []string
 	sizes    []string
-	pending  []*term // adjectives and methods waiting for the next word
-	heads    []*term // fr/it heads waiting for what follows
+	pending  []*term   // adjectives and methods waiting for the next word
+	heads    []waiting // fr/it heads waiting for what follows
 	methods  []string
 	negated  map[string]bool // ingredient ids, and leaf codes below
 	claims   []string
@@ -23,6 +24,7 @@ type composer struct {
 	choice   bool
 	opaque   bool
 	joined   bool // last token was と
+	comma    bool // a comma of a western line came since the last phrase
 	barrier  bool // a gap came since the last word
 	withNext bool
 	text     []rune
@@ -35,6 +37,10 @@ func (c *composer) add(tokens []token) {
 	for i, t := range tokens {
 		switch {
 		case t.gap:
+			if t.text == "," && c.west {
+				c.flushHeads()
+				c.comma = true
+			}
 			if t.text != " " {
 				c.joined = true
 			}
@@ -45,7 +51,7 @@ func (c *composer) add(tokens []token) {
 		case t.term == nil:
 			c.stranger(t, i+1 < len(tokens) && tokens[i+1].term != nil && tokens[i+1].term.kind != kindModifier)
 		default:
-			c.word(t, i == len(tokens)-1)
+			c.word(t, i == len(tokens)-1, c.latin && beforeOf(t, tokens[i+1:]))
 		}
 		c.barrier = false
 	}
@@ -71,14 +77,14 @@ func (c *composer) stranger(t token, foodFollows bool) {
 	}
 }
 
-func (c *composer) word(t token, last bool) {
+func (c *composer) word(t token, last, of bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
 		c.food(t)
 	case kindDish:
 		c.dish(t)
 	case kindMethod, kindHead:
-		c.head(t, last)
+		c.head(t, last, of)
 	case kindModifier:
 		c.modifier(t)
 	case kindCategory, kindKanji:
@@ -95,6 +101,9 @@ func (c *composer) food(t token) {
 	if !p.sauce {
 		p.short = t.term.Bare
 	}
+	if c.cut(p) {
+		return
+	}
 	if n := len(c.phrases); n > 0 && !c.joined && !c.barrier && len(c.pending) == 0 && t.term.Group == "meat" {
 		if last := &c.phrases[n-1]; last.open && last.term != nil && last.term.Group == "meat" {
 			cut := or(p.short, p.en)
@@ -109,16 +118,16 @@ func (c *composer) food(t token) {
 }
 
 func (c *composer) push(p phrase) {
-	p.joined = c.joined
-	c.joined = false
+	p.joined, p.comma = c.joined, c.comma
+	c.joined, c.comma = false, false
 	for _, m := range slices.Backward(c.pending) {
 		if m.kind == kindModifier {
 			p.adorn(m)
 			continue
 		}
-		open, sauce := p.open, p.sauce
+		was := p
 		p = c.apply(m, []phrase{p}, p.start)
-		p.open, p.sauce = open, sauce
+		p.open, p.sauce, p.joined, p.comma = was.open, was.sauce, was.joined, was.comma
 	}
 	c.pending = nil
 	if c.withNext {
@@ -176,9 +185,14 @@ func (c *composer) trailing(wide, closed bool) int {
 	if wide {
 		return len(c.phrases)
 	}
-	n := 0
+	n, and := 0, false
 	for i := len(c.phrases) - 1; i >= 0 && c.phrases[i].open; i-- {
 		n++
+		p := c.phrases[i]
+		if p.comma && (!and || (i > 0 && c.phrases[i-1].made())) {
+			break // only "leek, ham and egg pie" is one list: a comma alone parts the dish from what comes with it
+		}
+		and = and || (p.joined && !p.comma)
 	}
 	if n == 0 && closed && len(c.phrases) > 0 && !c.barrier {
 		n = 1
@@ -194,7 +208,7 @@ func (c *composer) take(n int) []phrase {
 
 func (c *composer) dish(t token) {
 	n := 0
-	if !c.joined && !c.latin && !c.barrier {
+	if !c.joined && !c.latin && (!c.barrier || c.west) {
 		n = c.trailing(false, true)
 	}
 	p := phrase{en: t.term.English, short: or(t.term.Bare, lowerFirst(t.term.English)), ja: t.term.ja, uses: t.term.parts, term: t.term, start: t.start, food: len(t.term.parts) > 0}
@@ -215,22 +229,23 @@ func (c *composer) dish(t token) {
 	c.push(p)
 }
 
-func (c *composer) head(t token, last bool) {
+func (c *composer) head(t token, last, of bool) {
 	n := c.trailing(t.term.Wide, true)
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
 	}
-	if c.joined && !t.term.Wide {
+	if of || (c.joined && !t.term.Wide) {
 		n = 0
 	}
 	switch {
 	case n > 0 && (!c.withNext || len(c.withs) == 0):
 		args := c.take(n)
 		p := c.apply(t.term, args, args[0].start)
-		c.joined = args[0].joined
+		c.joined, c.comma = args[0].joined, args[0].comma
 		c.push(p)
 	case c.latin && t.term.kind == kindHead && !last:
-		c.heads = append(c.heads, t.term)
+		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
+		c.joined, c.comma = false, false
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
 	case t.dish != nil:
@@ -259,7 +274,7 @@ func (c *composer) modifier(t token) {
 	case roleSize:
 		c.sizes = append(c.sizes, m.English)
 	case roleAnd:
-		c.joined = true
+		c.joined, c.comma = true, false
 	case roleOr:
 		c.choice, c.joined = true, true
 	case roleWith:
@@ -334,19 +349,6 @@ func (c *composer) negate(t token) {
 	}
 }
 
-// flushHeads closes French and Italian heads over what followed them.
-func (c *composer) flushHeads() {
-	for _, h := range slices.Backward(c.heads) {
-		start := 0
-		args := c.take(len(c.phrases))
-		if len(args) > 0 {
-			start = args[0].start
-		}
-		c.push(c.apply(h, args, start))
-	}
-	c.heads = nil
-}
-
 // finish applies what still waits when the text has ended.
 func (c *composer) finish() {
 	c.withNext = false
@@ -368,7 +370,7 @@ func (c *composer) finish() {
 		}
 		kept, moved := c.phrases[:0:0], false
 		for i, p := range c.phrases {
-			if moved = i > 0 && p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved))); moved {
+			if moved = i > 0 && (p.comma || (c.west && moved && p.joined) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
 				c.withs = append(c.withs, p)
 			} else {
 				kept = append(kept, p)

@@ -31,6 +31,22 @@ func TestTranslation(t *testing.T) {
 		{"Zuppa di pesce", "", "it", "en", "Fish soup"},
 		{"Soupe de poisson", "", "fr", "en", "Fish soup"},
 		{"Risotto ai gamberi", "", "it", "ja", "海老リゾット"},
+		{"Pan-seared salmon, lemon butter, crushed potatoes", "", "en", "ja", "鮭のポワレ レモンバターとつぶしたじゃがいも添え"},
+		{"Chicken, leek and ham pie", "", "en", "ja", "鶏肉・ねぎ・ハムパイ"},
+		{"Grilled sea bass, fennel and orange salad", "", "en", "ja", "すずきのグリル フェンネルとオレンジサラダ添え"},
+		{"Fillet of cod, chorizo and white beans", "", "en", "ja", "たら チョリソーと白いんげん豆添え"},
+		{"Magret de canard rôti, sauce aux cerises, purée de céleri", "", "fr", "en", "Roast duck breast with cherry sauce and mashed celery"},
+		{"Salade de tomates, mozzarella et basilic", "", "fr", "en", "Tomato salad with mozzarella and basil"},
+		{"Filetto di branzino al forno", "", "it", "en", "Oven-baked sea bass"},
+		{"Tagliatelle al ragù d'anatra", "", "it", "en", "Duck ragu tagliatelle"},
+		{"Filet de bar purée de céleri", "", "fr", "en", "Sea bass and mashed celery"},
+		{"Gnocchi di patate al ragù di agnello", "", "it", "en", "Potato and lamb ragu gnocchi"},
+		{"Lamb biryani", "", "en", "ja", "ラム肉ビリヤニ"},
+		{"Braised lamb shank, mash, rosemary jus", "", "en", "ja", "仔羊のすね肉の煮込み マッシュポテトとローズマリー風味のジュ添え"},
+		{"Cottage pie", "", "en", "ja", "コテージパイ"},
+		{"Suprême de volaille, jus au thym", "", "fr", "en", "Chicken with thyme jus"},
+		{"Semifreddo al pistacchio", "Dolci", "it", "en", "Semifreddo (soft frozen cream) with pistachio"},
+		{"Carpaccio di polpo, rucola e pomodorini", "", "it", "ja", "たこカルパッチョ ルッコラとトマト添え"},
 	}
 	for _, tt := range tests {
 		r := load(t).Read(cuisine.Query{Name: tt.name, Category: tt.category, SourceLanguage: tt.source, TargetLanguage: tt.target})

@@ -15,6 +15,7 @@ type phrase struct {
 	sauce  bool
 	start  int  // first rune in the text
 	joined bool // a particle such as と stands before it
+	comma  bool // a comma of a western line stands before it
 	food   bool // brings known content
 }
 
@@ -23,6 +24,9 @@ func (p *phrase) adorn(m *term) {
 	p.short = ""
 	p.uses = slices.Concat(p.uses, m.parts)
 }
+
+// made tells a phrase that a method made: "grilled cod".
+func (p *phrase) made() bool { return p.term != nil && p.term.kind == kindMethod }
 
 // inner is the phrase's English inside a longer line. Only the names of dishes begin with a capital letter in the tables,
 // and those of places and people.
@@ -126,7 +130,11 @@ func lowerFirst(s string) string {
 	switch first, _, _ = strings.Cut(first, "-"); first {
 	case "Japanese", "French", "Caesar", "Korean", "Thai", "Hiroshima", "Nagasaki", "Nicoise", "Margherita", "Cobb", "California",
 		"Milanese", "Sicilian", "Danish", "Swiss", "Worcestershire", "Chinese", "Italian", "Calpis", "Peking", "Shaoxing",
-		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese":
+		"Spanish", "Pacific", "Okinawan", "Eggs", "Buffalo", "Western", "Brazil", "Mont", "Bolognese", "English", "Greek", "Mediterranean",
+		"Moroccan", "Cajun", "Asian", "Provencal", "Basque", "Normandy", "Burgundy", "Lyon", "Lyonnaise", "Nice", "Dijon", "Grenobloise",
+		"Roman", "Neapolitan", "Tuscan", "Ligurian", "Livornese", "Venetian", "Sardinian", "Flemish", "Breton", "Cornish", "Scotch", "Welsh",
+		"Nantua", "Mornay", "Marsala", "Madeira", "Americaine", "Marie", "Thousand", "Roquefort", "Reblochon", "Stilton", "Toulouse",
+		"Espelette", "John", "Brussels", "Jerusalem", "Yorkshire", "Sunday", "Waldorf", "Philly", "Reuben", "Eton", "Bakewell", "Victoria":
 		return s
 	default:
 	}
@@ -137,4 +145,86 @@ func lowerFirst(s string) string {
 		return strings.ToLower(string(r)) + s[len(string(r)):]
 	}
 	return s
+}
+
+// cut joins a cut and its animal in either order: in "fillet of cod" and "cod
+// fillet" the word fillet stands for no beef.
+func (c *composer) cut(p phrase) bool {
+	list := c.phrases
+	if c.withNext {
+		list = c.withs
+	}
+	if !c.west || c.joined || len(c.pending) > 0 || len(list) == 0 {
+		return false
+	}
+	last := &list[len(list)-1]
+	i := slices.IndexFunc(last.uses, func(u use) bool { return isAnimalFood(u.term) })
+	if !last.open || i < 0 {
+		return false
+	}
+	animal, cut := p.term, last.uses[i].term
+	switch {
+	case animal.Role == roleCut:
+		last.en, last.short = last.inner()+" "+strings.TrimPrefix(animal.English, "beef "), ""
+	case cut.Role == roleCut && isAnimalFood(animal):
+		last.en = strings.Replace(last.en, cut.English, p.inner()+" "+strings.TrimPrefix(cut.English, "beef "), 1)
+		last.ja, last.short = strings.Replace(last.ja, cut.ja, p.ja, 1), ""
+		last.uses = slices.Concat(last.uses[:i], p.uses, last.uses[i+1:])
+	default:
+		return false
+	}
+	return true
+}
+
+// waiting is a French or Italian head with the state it was met in: it takes
+// the phrases after it, "sauce" in "magret, sauce aux cerises" not the duck.
+type waiting struct {
+	token         token
+	phrases       int // how many stood before it
+	withs         int
+	joined, comma bool
+	withNext      bool
+}
+
+// flushHeads closes French and Italian heads over what followed them.
+func (c *composer) flushHeads() {
+	joined, comma, next := c.joined, c.comma, c.withNext
+	for _, h := range slices.Backward(c.heads) {
+		list, at := &c.phrases, h.phrases
+		if h.withNext {
+			list, at = &c.withs, h.withs
+		}
+		at = min(at, len(*list))
+		args, start := slices.Clone((*list)[at:]), 0
+		*list = (*list)[:at]
+		if len(args) > 0 {
+			start = args[0].start
+		}
+		c.joined, c.comma, c.withNext = h.joined, h.comma, h.withNext
+		if len(args) == 0 && len(h.token.term.parts) == 0 && h.token.dish != nil { // "steak, frites"
+			h.token.term = h.token.dish
+			c.dish(h.token)
+			continue
+		}
+		c.push(c.apply(h.token.term, args, start))
+	}
+	c.heads = nil
+	c.joined, c.comma, c.withNext = joined, comma, next
+}
+
+// beforeOf tells a word that speaks of what follows, not of what it stands
+// behind: "di" comes next, or ends it as in "purée de".
+func beforeOf(t token, rest []token) bool {
+	if i := strings.LastIndexByte(t.text, ' '); i > 0 && (t.text[i:] == " de" || t.text[i:] == " di" || t.text[i:] == " d") {
+		return true
+	}
+	for _, t := range rest {
+		if !t.gap {
+			return t.term != nil && t.term.Role == roleOf && strings.HasPrefix(t.text, "d")
+		}
+		if t.text != " " {
+			return false
+		}
+	}
+	return false
 }

@@ -120,8 +120,9 @@ const maxRead = 200
 
 // compose splits a text and puts its words together.
 func (r *Reading) compose(text []rune) (*composer, []token) {
+	latin := r.source == "fr" || r.source == "it"
 	c := &composer{
-		latin: r.source == "fr" || r.source == "it", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
+		latin: latin, west: latin || r.source == "en", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
 		guess: r.k.guess,
 	}
 	tokens := r.k.tokenise(text, r.families, r.source)
@@ -143,7 +144,7 @@ func baseLanguage(tag, fallback string) string {
 func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 	for _, e := range extras {
 		tokens := k.tokenise(e, r.families, r.source)
-		sub := &composer{latin: c.latin, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e), guess: k.guess}
+		sub := &composer{latin: c.latin, west: c.west, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e), guess: k.guess}
 		sub.add(tokens)
 		sub.finish()
 		c.claims, c.sizes, c.choice = append(c.claims, sub.claims...), append(c.sizes, sub.sizes...), c.choice || sub.choice

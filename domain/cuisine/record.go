@@ -40,6 +40,7 @@ const (
 	roleOpaque    = "opaque"  // 気まぐれ: the kitchen decides
 	roleService   = "service" // marks a line that is no dish
 	roleClaim     = "claim"   // (V): a claim in itself
+	roleCut       = "cut"     // an ingredient: fillet is beef unless another animal stands beside it
 )
 
 // record is one line of a data file. The short keys are explained in
