@@ -57,26 +57,6 @@ func (c *composer) add(tokens []token) {
 	}
 }
 
-// stranger adds a word that no table has, in its romaji where that can be read: 島豆腐 is shima tofu, フルーツポンチ fruit
-// ponchi.
-func (c *composer) stranger(t token, foodFollows bool) {
-	c.unknown = append(c.unknown, t.text)
-	en := t.text
-	if kana := c.guess(t.text); kana != "" {
-		en, _ = romanise(kana)
-	}
-	last := len(c.phrases) - 1
-	switch {
-	case foodFollows && containsJapanese(t.text):
-		c.pending = append(c.pending, &term{kind: kindModifier, record: record{English: en}, ja: t.text})
-	case last >= 0 && !c.barrier && !c.joined && len(c.pending) == 0 && containsJapanese(t.text) && !c.withNext:
-		p := &c.phrases[last]
-		p.en, p.ja, p.short = p.inner()+" "+en, p.ja+t.text, ""
-	default:
-		c.push(phrase{en: en, ja: t.text, open: true, start: t.start})
-	}
-}
-
 func (c *composer) word(t token, last, of bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
@@ -89,32 +69,6 @@ func (c *composer) word(t token, last, of bool) {
 		c.modifier(t)
 	case kindCategory, kindKanji:
 	}
-}
-
-// food adds an ingredient. Two words for one meat are one: in 和牛ロース and
-// 豚カルビ the first names the animal, the second the cut.
-func (c *composer) food(t token) {
-	p := phrase{
-		en: t.term.English, ja: t.term.ja, uses: t.term.parts, term: t.term, open: true,
-		sauce: t.term.kind == kindSauce || t.term.Role == "sauce" || t.term.isSeasoning(), start: t.start, food: true,
-	}
-	if !p.sauce {
-		p.short = t.term.Bare
-	}
-	if c.cut(p) {
-		return
-	}
-	if n := len(c.phrases); n > 0 && !c.joined && !c.barrier && len(c.pending) == 0 && t.term.Group == "meat" {
-		if last := &c.phrases[n-1]; last.open && last.term != nil && last.term.Group == "meat" {
-			cut := or(p.short, p.en)
-			if animal := or(last.term.Bare, last.term.English); !strings.Contains(cut, animal) {
-				cut = animal + " " + strings.TrimPrefix(cut, "beef ")
-			}
-			last.en, last.short, last.ja = cut, "", last.ja+p.ja
-			return
-		}
-	}
-	c.push(p)
 }
 
 func (c *composer) push(p phrase) {
