@@ -58,6 +58,10 @@ bench: ## run every benchmark
 	if [ -z "$$packages" ]; then echo 'There are no benchmarks.'; exit 0; fi && \
 	go test -run '^$$' -bench . -benchmem -timeout 0 $$packages
 
+.PHONY: quality
+quality: ## score the answers about dishes against expectations, and name every miss
+	@go test ./domain/cuisine -run 'TestQuality$$' -count 1 -v -quality-misses
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for 30 s (FUZZTIME=5m for longer)
 	@.ci/need postgres
