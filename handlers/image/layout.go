@@ -105,16 +105,11 @@ func (l *layout) headAt(width, scale float32) {
 	c := l.card
 	nameWidth := width
 	l.y = 48
-	if c.Price != "" {
+	if c.Price != "" && c.picture == nil {
 		lines, size := l.fit(c.Price, 380, 1, 60*scale, 50*scale, 42*scale, 34*scale, 26*scale)
 		w := l.face.width(lines[0], size) + 3
-		if c.picture == nil {
-			l.text(right-w, l.y+8+size*0.95, size, black, true, lines[0])
-			nameWidth -= w + 2*gap
-		} else { // a line of its own
-			l.text(margin, l.y+size*0.9, size, black, true, lines[0])
-			l.y += size * 1.2
-		}
+		l.text(right-w, l.y+8+size*0.95, size, black, true, lines[0])
+		nameWidth -= w + 2*gap
 	}
 	name := c.Name
 	if name == "" {
@@ -134,6 +129,9 @@ func (l *layout) headAt(width, scale float32) {
 		l.block(c.Translation, width, 2, black, false, 64*scale, 56*scale, 48*scale, 42*scale, 36*scale)
 	case c.Translation == "":
 		l.block(strings.Join(l.say(say.untranslated), " / "), width, 1, grey, false, 30*scale)
+	}
+	if c.Price != "" && c.picture != nil { // its place is taken
+		l.block(c.Price, width, 1, black, true, 44*scale, 36*scale, 28*scale)
 	}
 }
 
