@@ -27,8 +27,8 @@ const (
 	imageMeta   = "$O." + ImageBucket + ".M."
 	imageChunks = "$O." + ImageBucket + ".C."
 
-	// imageBytes bounds the store: about 8,000 cards in both forms.
-	imageBytes = 2 << 30
+	// imageBytes bounds the store when it is made: about 5,000 cards in both forms.
+	imageBytes = 1 << 30
 )
 
 // The kinds of pictures that are kept.
@@ -86,7 +86,7 @@ func (t Topology) ensureImages(ctx context.Context, js jetstream.JetStream) erro
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrBucketExists) {
-			return fmt.Errorf("make the object store %s with %d replicas: %w", ImageBucket, want.Replicas, err)
+			return fmt.Errorf("make the object store %s with %d replicas and %d bytes: %w", ImageBucket, want.Replicas, want.MaxBytes, err)
 		}
 		store, err = js.ObjectStore(ctx, ImageBucket) // another process was quicker
 	}
@@ -108,7 +108,13 @@ func (t Topology) ensureImages(ctx context.Context, js jetstream.JetStream) erro
 	if have.Replicas() == want.Replicas {
 		return nil
 	}
-	if _, err := js.UpdateObjectStore(ctx, want); err != nil {
+	stream, err := js.Stream(ctx, imageStream)
+	if err == nil {
+		next := stream.CachedInfo().Config // with the size that the operator may have changed
+		next.Replicas = want.Replicas
+		_, err = js.UpdateStream(ctx, next)
+	}
+	if err != nil {
 		return fmt.Errorf("change the object store %s to %d replicas: %w", ImageBucket, want.Replicas, err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/streams"
+	"kondate/streams/natstest"
 )
 
 var dinner = menu.Key{Tenant: "public", Session: "dinner"}
@@ -161,6 +162,26 @@ func TestImagesErase(t *testing.T) {
 	keys, err := s.Sessions(t.Context())
 	if err != nil || len(keys) != 2 || !slices.Contains(keys, lunch) || !slices.Contains(keys, theirs) {
 		t.Errorf("Sessions() = %v, %v", keys, err)
+	}
+}
+
+// On three servers a picture can be read the moment it was kept, and is gone the moment it was removed, whichever server has the
+// connection: a replica may lag behind.
+func TestImagesOnACluster(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.NewCluster(t)
+	writer, reader := streams.NewImages(cluster.JetStream()), streams.NewImages(cluster.JetStream())
+	body := noise(t, 200<<10)
+	for epoch := range 20 {
+		image := imageOf(dinner, "soba", epoch)
+		put(t, writer, image, body)
+		if got, err := reader.Get(t.Context(), image); err != nil || !bytes.Equal(got, body) {
+			t.Fatalf("picture %d: %d bytes, %v", epoch, len(got), err)
+		}
+		if err := writer.Delete(t.Context(), image); err != nil {
+			t.Fatal(err)
+		}
+		gone(t, reader, image)
 	}
 }
 
