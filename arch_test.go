@@ -32,6 +32,7 @@ var packages = map[string][]string{
 
 	"handlers/console":        nil,
 	"handlers/httpapi":        nil,
+	"handlers/image":          nil,
 	"handlers/sse":            nil,
 	"handlers/stage":          nil,
 	"handlers/stage/commons":  {"handlers/stage"},

@@ -21,6 +21,7 @@
 //	handlers/stage/local    the provider of all eight that needs no network
 //	handlers/stage/commons  the provider of search_engine that finds free pictures
 //	handlers/stage/external the provider that asks another team's worker
+//	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/sse            session streams, with replay
 //	handlers/console        the web page
@@ -50,10 +51,10 @@
 // stage's providers; arch_test.go lists them. The domain is pure: no I/O, clock,
 // randomness or goroutine; it is given times and ids as values.
 //
-// Libraries are kept in their place as well: NATS in streams, eventstore and
-// handlers/stage, pgx in projections, Fiber in the other handlers, Watermill in
-// streams and handlers/stage, and any of them in cmd. The linter's configuration
-// holds those rules.
+// Libraries are kept in their place as well: NATS in streams, eventstore,
+// handlers/stage and handlers/image, pgx in projections, Fiber in the other
+// handlers, Watermill in streams, handlers/stage and handlers/image, and any of
+// them in cmd. The linter's configuration holds those rules.
 //
 // # The path of an event
 //
@@ -69,7 +70,10 @@
 //     folds a page of events with domain/menu, writes the rows, keeps the events
 //     in the table history, and moves its checkpoint. When every dish of a
 //     session has its eight answers, it appends menu.completed.
-//  4. handlers/sse follows the log with one tail per process and wakes the readers
+//  4. A request for a picture, image.requested, goes to handlers/image. It draws the
+//     card from what the log says of the dish, keeps it in the object store of
+//     streams, and appends image.completed.
+//  5. handlers/sse follows the log with one tail per process and wakes the readers
 //     of the session. A reader who comes late or comes back gets what it missed
 //     from history, then goes on live, in one loop: no gap, no repeat.
 //

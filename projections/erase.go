@@ -95,6 +95,9 @@ func (t *term) purgeOne(ctx context.Context, e erasure) error {
 	if err := t.projector.log.Erase(ctx, e.key, fromBigint(e.seq), fromBigint(e.through)); err != nil {
 		return err
 	}
+	if err := t.erasePictures(ctx, e.key); err != nil {
+		return err
+	}
 	const done = `update public.erasures set purged = $3, purged_at = now() where tenant = $1 and session_id = $2 and purged < $3`
 	if _, err := t.projector.pool.Exec(ctx, done, e.key.Tenant, e.key.Session, e.through); err != nil {
 		return fmt.Errorf("note that session %s is out of the log: %w", e.key, err)

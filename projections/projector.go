@@ -37,7 +37,9 @@ type ProjectorConfig struct {
 	// Progress is told at every ProgressInterval how far each running session is, as the JSON of [SessionProgress]. Nil: nobody is.
 	Progress         func(key menu.Key, body []byte) error
 	ProgressInterval time.Duration
-	Logger           *slog.Logger
+	// Pictures is the store of pictures, which loses those of erased sessions. Nil: there is none.
+	Pictures Pictures
+	Logger   *slog.Logger
 }
 
 const (

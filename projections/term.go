@@ -45,6 +45,7 @@ func (t *term) lead(ctx context.Context) (err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.sweep(ctx) })
 	g.Go(func() error { return t.purge(ctx) })
+	g.Go(func() error { return t.sweepPictures(ctx) })
 	g.Go(func() error { return t.expire(ctx) })
 	g.Go(func() error { return t.tell(ctx) })
 	g.Go(func() error {

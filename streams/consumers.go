@@ -18,6 +18,14 @@ const maxAckPending = 256
 // StageConsumer names the durable consumer of a stage. A change of its filter or meaning needs a new name.
 func StageConsumer(stage menu.Stage) string { return "stage-" + stage.String() + "-v1" }
 
+// ImageConsumer names the durable consumer of the requests for pictures.
+const ImageConsumer = "image-v1"
+
+// imageConsumer is the consumer of that name.
+func imageConsumer() stageConsumer {
+	return stageConsumer{ImageConsumer, EventStream, "requests for pictures of dishes", []string{TypeFilter(menu.ImageRequested{}.Type())}}
+}
+
 // stageConsumer is a durable consumer of a stage.
 type stageConsumer struct {
 	name, stream, description string
@@ -93,8 +101,11 @@ func sorted(subjects []string) string {
 	return strings.Join(slices.Sorted(slices.Values(subjects)), " ")
 }
 
-// OpenConsumer returns one of the stages' consumers by its name, see [StageConsumer] and [RetryConsumer].
+// OpenConsumer returns one of the consumers by its name, see [StageConsumer], [RetryConsumer] and [ImageConsumer].
 func OpenConsumer(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Consumer, error) {
+	if name == ImageConsumer {
+		return js.Consumer(ctx, EventStream, name)
+	}
 	for _, stage := range menu.Stages() {
 		for _, c := range consumers(stage) {
 			if c.name == name {

@@ -1,6 +1,10 @@
 package streams
 
-import "github.com/nats-io/nats-server/v2/server"
+import (
+	"context"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
 
 // StoreConfig returns what the server itself says about its store.
 func StoreConfig(s *Server) *server.JetStreamConfig { return s.ns.JetStreamConfig() }
@@ -16,3 +20,6 @@ func DefaultMaxConsumers(s *Server) int {
 	}
 	return limits.JetStream.Limits.DefaultMaxConsumers
 }
+
+// TidyNow is [Images.Tidy] without regard to age.
+func TidyNow(ctx context.Context, s *Images) error { return s.tidy(ctx, 0) }

@@ -11,12 +11,16 @@ import (
 	"go.uber.org/goleak"
 
 	"kondate/streams"
+	"kondate/streams/natstest"
 )
 
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	if natstest.RunNode() {
+		return
+	}
 	if role := os.Getenv(childRole); role != "" {
 		os.Exit(child(role, os.Getenv(childDir)))
 	}

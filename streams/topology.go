@@ -65,7 +65,7 @@ func compatible(what, advice string, settings []setting) error {
 	return nil
 }
 
-// Ensure makes the stream of the log, the one of waiting retries and the stages' consumers where they are missing, and
+// Ensure makes the stream of the log, the one of waiting retries, the store of pictures and the consumers where they are missing, and
 // applies the settings that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
 // stream or consumer that means something else is refused with an [*IncompatibleError].
 func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
@@ -76,6 +76,12 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		return err
 	}
 	if err := t.ensureRetryStream(ctx, js); err != nil {
+		return err
+	}
+	if err := t.ensureImages(ctx, js); err != nil {
+		return err
+	}
+	if err := t.ensureConsumer(ctx, js, imageConsumer()); err != nil {
 		return err
 	}
 	for _, stage := range menu.Stages() {

@@ -65,8 +65,11 @@ func TestEnsure(t *testing.T) {
 		c.MaxAge != 0 || c.MaxMsgs != -1 || c.MaxMsgsPerSubject != -1 {
 		t.Errorf("the stream is not the one of the design: %+v", c)
 	}
-	if len(consumers) != menu.StageCount {
-		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount)
+	if len(consumers) != menu.StageCount+1 {
+		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount+1)
+	}
+	if c := consumers[streams.ImageConsumer]; c == nil || !slices.Equal(c.Config.FilterSubjects, []string{"menu.evt.*.*.image.requested"}) || c.Config.MaxDeliver != -1 {
+		t.Errorf("the consumer of the requests for pictures: %+v", c)
 	}
 	for _, stage := range []string{"translation", "description", "allergen", "ingredient", "search_engine", "task6", "task7", "task8"} {
 		info := consumers["stage-"+stage+"-v1"]
@@ -143,8 +146,8 @@ func TestEnsureTwiceChangesNothing(t *testing.T) {
 	changed := topology
 	changed.AckWait = time.Second
 	ensure(t, js, changed)
-	if _, w := calls(); w != 2*menu.StageCount {
-		t.Errorf("a new ack wait took %d writes, want %d: the spy does not see writes", w, 2*menu.StageCount)
+	if _, w := calls(); w != 2*menu.StageCount+1 {
+		t.Errorf("a new ack wait took %d writes, want %d: the spy does not see writes", w, 2*menu.StageCount+1)
 	}
 }
 
@@ -204,8 +207,8 @@ func TestEnsureByManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, consumers := inventory(t, js); len(consumers) != menu.StageCount {
-		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount)
+	if _, consumers := inventory(t, js); len(consumers) != menu.StageCount+1 {
+		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount+1)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"kondate/eventstore"
 	"kondate/handlers/console"
 	"kondate/handlers/httpapi"
+	"kondate/handlers/image"
 	"kondate/handlers/sse"
 	"kondate/handlers/stage"
 	"kondate/projections"
@@ -47,6 +48,7 @@ type app struct {
 	metrics *prometheus.Registry // of this process; nil in a command
 
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
+	painter   image.Painter                 // nil: cards have no painted pictures
 
 	closers []func(context.Context) error // what close ends, in the order of opening
 }
@@ -176,6 +178,7 @@ func (a *app) projector() (part, error) {
 	channel := streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix)
 	cfg := a.projectorConfig()
 	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
+	cfg.Pictures = streams.NewImages(a.js)
 	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
 	p := projections.NewProjector(a.pool, store, cfg)
 	return part{"projector", p.Run}, nil
@@ -257,6 +260,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	}
 	api, err := httpapi.New(httpapi.Config{
 		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
+		Images: streams.NewImages(reads),
 		Checks: []httpapi.Check{
 			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},

@@ -111,7 +111,11 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		if err != nil {
 			return err
 		}
-		parts = append(parts, stages)
+		pictures, err := a.pictures()
+		if err != nil {
+			return err
+		}
+		parts = append(parts, stages, pictures)
 	}
 	r := running{Psql: a.psql, Durability: a.durability}
 	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, NATSSocket: string(a.socket), DatabaseURL: a.databaseURL}

@@ -82,6 +82,7 @@ type Config struct {
 	History        History
 	Failures       Failures
 	Reservations   Reservations
+	Images         Images
 	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
 	Checks         []Check                      // of /readyz; may be empty
 	BatchSize      int                          // dishes in one menu.submitted event at most
@@ -104,6 +105,7 @@ func (c Config) Validate() error {
 	require(c.History != nil, "History")
 	require(c.Failures != nil, "Failures")
 	require(c.Reservations != nil, "Reservations")
+	require(c.Images != nil, "Images")
 	require(c.Tenant != nil, "Tenant")
 	require(c.Now != nil, "Now")
 	require(c.Logger != nil, "Logger")

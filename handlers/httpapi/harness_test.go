@@ -40,6 +40,7 @@ type harness struct {
 	rows     *foldedRows
 	history  *brokenHistory
 	reserved *reservations
+	images   *pictures
 	logged   *lockedBuffer
 	api      *httpapi.API
 	app      *fiber.App
@@ -50,11 +51,11 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	memory := eventstore.NewMemory(1 << 20)
 	h := &harness{
 		log: &brokenLog{Memory: memory}, rows: &foldedRows{log: memory}, history: &brokenHistory{},
-		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &lockedBuffer{},
+		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &lockedBuffer{}, images: &pictures{},
 	}
 	logger := slog.New(slog.NewTextHandler(h.logged, nil))
 	cfg := httpapi.Config{
-		Log: h.log, Rows: h.rows, History: h.history, Failures: noFailures{}, Reservations: h.reserved,
+		Log: h.log, Rows: h.rows, History: h.history, Failures: noFailures{}, Reservations: h.reserved, Images: h.images,
 		Tenant:    func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
 		BatchSize: 100, Now: time.Now, Logger: logger,
 	}

@@ -1,14 +1,12 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
 	"kondate/domain/menu"
-	"kondate/projections"
 )
 
 // retriedBy says in the log who asked for a retry.
@@ -26,15 +24,10 @@ func (a *API) retry(c *fiber.Ctx) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	tenant := a.cfg.Tenant(c)
-	row, err := a.cfg.Rows.Menu(ctx, tenant, id)
-	switch {
-	case errors.Is(err, projections.ErrNotFound):
-		return notFound("dish " + string(id))
-	case err != nil:
-		return unavailable("the database of rows", err)
+	key, err := a.sessionOf(ctx, a.cfg.Tenant(c), id)
+	if err != nil {
+		return err
 	}
-	key := menu.Key{Tenant: tenant, Session: row.SessionID}
 	// The row says which session to look at; what the session is, only the log says.
 	session, origin, err := a.load(ctx, key)
 	if err != nil {

@@ -173,13 +173,20 @@ func (a *API) waitFor(ctx context.Context, seq uint64) error {
 // which bytes the answer has. (Fiber's Fresh is not used: it calls an answer without Last-Modified fresh whenever the
 // request has If-Modified-Since.)
 func fresh(c *fiber.Ctx, seq uint64, body any) error {
-	tag := strconv.Quote(strconv.FormatUint(seq, 10))
-	c.Set(fiber.HeaderETag, "W/"+tag)
-	c.Set(fiber.HeaderCacheControl, "private, no-cache")
-	for held := range strings.SplitSeq(c.Get(fiber.HeaderIfNoneMatch), ",") {
-		if held = strings.TrimSpace(held); held == "*" || strings.TrimPrefix(held, "W/") == tag {
-			return c.SendStatus(http.StatusNotModified)
-		}
+	if held(c, "W/"+strconv.Quote(strconv.FormatUint(seq, 10))) {
+		return c.SendStatus(http.StatusNotModified)
 	}
 	return c.JSON(body)
+}
+
+// held sets the headers of an answer that a client may keep, and says whether the client has it.
+func held(c *fiber.Ctx, tag string) bool {
+	c.Set(fiber.HeaderETag, tag)
+	c.Set(fiber.HeaderCacheControl, "private, no-cache")
+	for theirs := range strings.SplitSeq(c.Get(fiber.HeaderIfNoneMatch), ",") {
+		if theirs = strings.TrimSpace(theirs); theirs == "*" || strings.TrimPrefix(theirs, "W/") == strings.TrimPrefix(tag, "W/") {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/domain/cuisine"
+	"kondate/handlers/image"
+	"kondate/streams"
+)
+
+// pictures returns the part that makes the pictures of dishes that are asked for.
+func (a *app) pictures() (part, error) {
+	knowledge, err := cuisine.Load()
+	if err != nil {
+		return part{}, err
+	}
+	store, deliveries, err := a.openStore("pictures")
+	if err != nil {
+		return part{}, err
+	}
+	maker, err := image.New(store, streams.NewImages(a.js), func(ctx context.Context, name string) (jetstream.Consumer, error) {
+		return streams.OpenConsumer(ctx, deliveries, name)
+	}, image.Config{
+		Names:        image.NamesOf(knowledge),
+		Painter:      a.painter,
+		PaintTimeout: a.cfg.Processing.TaskTimeout,
+		AckWait:      a.cfg.Stages.AckWait,
+		Clock:        time.Now,
+		Logger:       a.log,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{"pictures", maker.Run}, nil
+}
