@@ -20,7 +20,6 @@ import (
 	"kondate/eventstore"
 	"kondate/handlers/console"
 	"kondate/handlers/httpapi"
-	"kondate/handlers/image"
 	"kondate/handlers/sse"
 	"kondate/handlers/stage"
 	"kondate/projections"
@@ -48,7 +47,6 @@ type app struct {
 	metrics *prometheus.Registry // of this process; nil in a command
 
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
-	painter   image.Painter                 // nil: cards have no painted pictures
 
 	closers []func(context.Context) error // what close ends, in the order of opening
 }

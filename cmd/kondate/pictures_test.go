@@ -3,13 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
 	"image/png"
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -120,6 +125,51 @@ func TestPictureFromRequestToErasure(t *testing.T) {
 		keys, err := streams.NewImages(s.js).Sessions(t.Context())
 		return err == nil && len(keys) == 0 && !onDisk(t, s.dir("nats/jetstream"), mark)
 	})
+}
+
+// A picture is painted where a model for pictures is set: the event, the answer and the card say that it is generated.
+func TestPaintedPicture(t *testing.T) {
+	t.Parallel()
+	var picture bytes.Buffer
+	painted := image.NewRGBA(image.Rect(0, 0, 64, 64))
+	draw.Draw(painted, painted.Bounds(), image.NewUniform(color.RGBA{200, 80, 20, 255}), image.Point{}, draw.Src)
+	if err := png.Encode(&picture, painted); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Model, Prompt string }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || r.URL.Path != "/v1/images/generations" || asked.Model != "painter" || asked.Prompt == "" {
+			t.Errorf("%s %+v: %v", r.URL, asked, err)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if _, err := fmt.Fprintf(w, `{"created":1,"data":[{"b64_json":%q}]}`, base64.StdEncoding.EncodeToString(picture.Bytes())); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	s := startSystem(t, nil, "--openai-base-url", server.URL+"/v1", "--openai-image-model", "painter")
+	cl := s.client()
+	sub, err := cl.submit(t.Context(), []byte(`{"items":[{"name":"親子丼"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitOnStream(t, cl, sub.StreamURL, menu.Completed{}.Type())
+	path := "/v1/menus/" + string(sub.Items[0].MenuID)
+	waitFor(t, func() bool {
+		status, _, _ := s.fetch(t, path)
+		return status == http.StatusOK
+	})
+	if err := cl.call(t.Context(), http.MethodPost, path+"/image", nil, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	event := awaitOnStream(t, cl, sub.StreamURL, menu.ImageCompleted{}.Type())
+	var done menu.ImageCompleted
+	if err := json.Unmarshal(event.Data, &done); err != nil || !done.Generated {
+		t.Errorf("%s, %v", event.Data, err)
+	}
+	if _, _, svg := s.fetch(t, path+"/image.svg"); !bytes.Contains(svg, []byte("Generated picture, not the dish itself")) {
+		t.Errorf("the card does not say that its picture is generated: %.300s", svg)
+	}
 }
 
 // onDisk says whether a file below a folder holds the bytes.

@@ -88,14 +88,14 @@ func (c Config) cachedProviders() []string {
 	return names
 }
 
-// text returns what the provider of the texts works with.
-func (c OpenAIConfig) text() openai.Config {
+// endpoint returns what the provider of texts and the painter of pictures work with.
+func (c OpenAIConfig) endpoint() openai.Config {
 	return openai.Config{BaseURL: c.BaseURL, APIKey: openai.Secret(c.APIKey), Model: c.Model, ImageModel: c.ImageModel, MaxBatch: c.BatchSize}
 }
 
 // validateProviders refuses a stage whose provider is none, cannot answer it, or lacks what it needs.
 func (c Config) validateProviders() error {
-	errs := []error{c.External.Limits.validate("external"), c.OpenAI.Limits.validate("openai"), c.Commons.Limits.validate("commons"), c.OpenAI.text().Validate()}
+	errs := []error{c.External.Limits.validate("external"), c.OpenAI.Limits.validate("openai"), c.Commons.Limits.validate("commons"), c.OpenAI.endpoint().Validate()}
 	if c.OpenAI.TokensPerMinute < 0 || c.OpenAI.BatchSize <= 0 {
 		errs = append(errs, errors.New("openai.tokens_per_minute may not be below 0, openai.batch_size must be above 0"))
 	}
@@ -144,7 +144,7 @@ func (a *app) configuredProviders() (map[menu.Stage]stage.Provider, error) {
 			}
 			providers[s] = external.New(workers, s, a.cfg.External.Version)
 		case openai.Name:
-			if providers[s], err = openai.New(a.cfg.OpenAI.text(), knowledge, s); err != nil {
+			if providers[s], err = openai.New(a.cfg.OpenAI.endpoint(), knowledge, s); err != nil {
 				return nil, fmt.Errorf("the provider of %s: %w", s, err)
 			}
 		case commons.Name:
