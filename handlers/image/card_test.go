@@ -330,7 +330,7 @@ func FuzzCard(f *testing.F) {
 	f.Add("親子丼", "Chicken and egg", "850円")
 	f.Add("\u202e<b>", "&amp;\x00", strings.Repeat("9", 128))
 	f.Fuzz(func(t *testing.T, name, translation, price string) {
-		check(t, image.Card{Name: name, Translation: translation, Description: name + translation, Price: price, SourceLanguage: "ja", TargetLanguage: "en"})
+		checkSVG(t, image.Card{Name: name, Translation: translation, Description: name + translation, Price: price, SourceLanguage: "ja", TargetLanguage: "en"})
 	})
 }
 

@@ -42,7 +42,7 @@ func (c Card) draw() (*drawing, error) {
 	bottom := l.marks(footerTop - gap)
 	bottom = l.allergens(bottom)
 	width := l.illustration(bottom)
-	l.head(width, bottom)
+	l.head(width, bottom-l.reserve())
 	l.description(width, bottom)
 	return l.drawing, nil
 }
@@ -131,6 +131,7 @@ func (l *layout) headAt(width, scale float32) {
 		l.block(strings.Join(l.say(say.untranslated), " / "), width, 1, grey, false, 30*scale)
 	}
 	if c.Price != "" && c.picture != nil { // its place is taken
+		l.y += 8
 		l.block(c.Price, width, 1, black, true, 44*scale, 36*scale, 28*scale)
 	}
 }
@@ -142,6 +143,14 @@ func (l *layout) block(text string, width float32, lines int, ink tone, bold boo
 		l.y += size * 1.24
 		l.text(margin, l.y-size*0.26, size, ink, bold, line)
 	}
+}
+
+// reserve is what the head leaves to the description: two lines of its smallest size.
+func (l *layout) reserve() float32 {
+	if l.card.Description == "" {
+		return 0
+	}
+	return 90
 }
 
 // description writes the description between the head and bottom, as many lines as fit.
