@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"kondate/domain/cuisine"
 	"kondate/handlers/image"
+	"kondate/handlers/stage"
 	"kondate/handlers/stage/openai"
 	"kondate/streams"
 )
@@ -25,9 +27,11 @@ func (a *app) pictures() (part, error) {
 	}
 	var painter image.Painter
 	if a.cfg.OpenAI.ImageModel != "" {
-		if painter, err = openai.NewPainter(a.cfg.OpenAI.endpoint()); err != nil {
+		model, err := openai.NewPainter(a.cfg.OpenAI.endpoint())
+		if err != nil {
 			return part{}, fmt.Errorf("the painter of pictures: %w", err)
 		}
+		painter = modelPainter{model}
 	}
 	maker, err := image.New(store, streams.NewImages(a.js), func(ctx context.Context, name string) (jetstream.Consumer, error) {
 		return streams.OpenConsumer(ctx, deliveries, name)
@@ -43,4 +47,16 @@ func (a *app) pictures() (part, error) {
 		return part{}, err
 	}
 	return part{"pictures", maker.Run}, nil
+}
+
+// modelPainter tells the maker which failures asking again does not mend.
+type modelPainter struct{ model *openai.Painter }
+
+// Paint implements [image.Painter].
+func (p modelPainter) Paint(ctx context.Context, prompt string) ([]byte, string, error) {
+	picture, mediaType, err := p.model.Paint(ctx, prompt)
+	if failure, ok := errors.AsType[*stage.Error](err); ok && failure.Permanent {
+		err = fmt.Errorf("%w: %w", image.ErrRefused, err)
+	}
+	return picture, mediaType, err
 }

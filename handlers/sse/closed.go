@@ -63,6 +63,19 @@ func (c *closedness) row(key menu.Key, seq uint64) (row projections.SessionRow, 
 	}()
 	ctx, cancel := context.WithTimeout(c.hub.questions(), askTimeout)
 	defer cancel()
+	if row, err = c.reflecting(ctx, key, seq); err != nil || !row.Closed {
+		return row, err
+	}
+	// An end sends a client away for good, and who has just asked for a retry or a picture follows it here: the log has
+	// the last word.
+	if seq, err = c.hub.log.LastOf(ctx, key); err != nil || seq <= row.LastSeq {
+		return row, err
+	}
+	return c.reflecting(ctx, key, seq)
+}
+
+// reflecting returns a session's row as soon as it reflects an event.
+func (c *closedness) reflecting(ctx context.Context, key menu.Key, seq uint64) (row projections.SessionRow, err error) {
 	if err := c.sessions.WaitFor(ctx, seq); err != nil {
 		return row, fmt.Errorf("wait until the rows reflect event %d: %w", seq, err)
 	}

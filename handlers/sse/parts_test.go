@@ -77,6 +77,7 @@ type foldedSessions struct {
 	missing bool   // no row is there yet
 	wait    func() // called by WaitFor; may panic
 	behind  bool   // for ever
+	stale   int    // so many answers of Session leave out the newest event
 	waits   int
 }
 
@@ -88,7 +89,8 @@ func (s *foldedSessions) set(fn func(*foldedSessions)) {
 
 func (s *foldedSessions) Session(ctx context.Context, key menu.Key) (projections.SessionRow, error) {
 	s.mu.Lock()
-	failing, missing := s.failing, s.missing
+	failing, missing, stale := s.failing, s.missing, s.stale > 0
+	s.stale = max(s.stale-1, 0)
 	s.mu.Unlock()
 	if failing != nil {
 		return projections.SessionRow{}, failing
@@ -96,6 +98,9 @@ func (s *foldedSessions) Session(ctx context.Context, key menu.Key) (projections
 	entries, err := s.log.Load(ctx, key)
 	if err != nil {
 		return projections.SessionRow{}, err
+	}
+	if stale {
+		entries = entries[:len(entries)-1]
 	}
 	var state menu.Session
 	for _, e := range entries {

@@ -173,6 +173,27 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 	}
 }
 
+// Rows that do not know yet that a session was reopened do not end its stream.
+func TestReopenedBeforeTheRowsKnow(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.submit("s1", 1)
+	s.finish("s1")
+	s.stageEvent("s1", menu.ImageRequested{ID: "s1-0", Epoch: 1})
+	s.sessions.set(func(f *foldedSessions) { f.stale = 2 }) // at the stream's start, and when it has caught up
+	c := s.get(eventsPath("s1"))
+	for _, e := range c.until("image.requested") {
+		if e.typ == "end" {
+			t.Fatal("the stream ended before the picture was there")
+		}
+	}
+	s.wait("the rows were asked", func() bool { return s.sessions.asked() > 0 })
+	s.stageEvent("s1", menu.ImageCompleted{ID: "s1-0", Epoch: 1, URL: "/x", MediaType: "image/svg+xml"})
+	if got := c.until("end"); got[len(got)-2].typ != "image.completed" {
+		t.Fatalf("the stream ends with %+v", got)
+	}
+}
+
 func TestStreamOfAnErasedSessionEndsAtTheTombstone(t *testing.T) {
 	t.Parallel()
 	s := start(t)
