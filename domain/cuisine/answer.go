@@ -24,7 +24,8 @@ type Answer struct {
 }
 
 const (
-	maxTranslation = 60
+	maxTranslation = 60 // a menu line with its loan word; the longest one of a composed name is maxLine
+	maxLine        = 80
 	maxDescription = 280
 )
 

@@ -84,22 +84,22 @@ func (r Reading) translate(d *TranslationData, a *Answer) {
 			}
 		}
 	}
+	if len([]rune(line)) > maxTranslation { // the loan words are the least loss
+		line = bracketed.ReplaceAllString(line, "")
+	}
 	var sizes []string
 	for _, s := range r.sizes {
 		if s != "" && !slices.Contains(sizes, s) && r.target == "en" {
 			sizes = append(sizes, s)
 		}
 	}
-	if long := line + " (" + strings.Join(sizes, ", ") + ")"; len(sizes) > 0 && len([]rune(long)) <= maxTranslation {
+	if long := line + " (" + strings.Join(sizes, ", ") + ")"; len(sizes) > 0 && len([]rune(long)) <= maxLine {
 		line = long
 	}
-	if len([]rune(line)) > maxTranslation { // the loan words are the least loss
-		line = bracketed.ReplaceAllString(line, "")
+	if i := strings.LastIndex(line, " with "); i > 0 && len([]rune(line)) > maxLine {
+		line = line[:i]
 	}
-	if short, _, ok := strings.Cut(line, " with "); ok && len([]rune(line)) > maxTranslation && len([]rune(short)) <= maxTranslation {
-		line = short
-	}
-	d.Translation = cut(line, maxTranslation)
+	d.Translation = cut(line, maxLine)
 }
 
 // keepTerm is the word of the menu that a guest should know as well: a loan word of the tables, or what a French or

@@ -65,9 +65,14 @@ func clean(s string) string {
 	var b strings.Builder
 	var prev rune
 	marks, n := 0, 0
-	for _, r := range s {
+	rs := []rune(s)
+	waves := strings.Count(s, "〜") + strings.Count(s, "~")
+	for i, r := range rs {
 		r = oldForm(r)
-		if isLongMark(r) && isKanaRune(prev) {
+		switch {
+		case isWave(r) && (waves > 1 || (i+1 < len(rs) && !isKanaRune(rs[i+1]))): // 〜季節のフルーツ添え〜
+			r = ' '
+		case isLongMark(r) && isKanaRune(prev):
 			r = 'ー'
 		}
 		switch {
@@ -91,6 +96,9 @@ func clean(s string) string {
 	}
 	return strings.TrimSpace(b.String())
 }
+
+// isWave tells the dash that stands for a long vowel in one word (ら〜めん) and around a remark elsewhere.
+func isWave(r rune) bool { return r == '~' || r == '〜' }
 
 func isLongMark(r rune) bool {
 	switch r {

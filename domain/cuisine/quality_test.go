@@ -144,7 +144,8 @@ func scoreFile(t *testing.T, file string) score {
 	}
 	var s score
 	for _, item := range m.Items {
-		r := load(t).Read(cuisine.Query{Name: item.Name, Category: item.Category, Price: item.Price, SourceLanguage: m.Source, TargetLanguage: m.Target})
+		q := cuisine.Query{Name: item.Name, Category: item.Category, Price: item.Price, SourceLanguage: m.Source, TargetLanguage: m.Target}
+		r := load(t).Read(q)
 		miss := func(format string, args ...any) {
 			if *qualityMisses {
 				t.Logf("%s %s [%s]: %s", filepath.Base(file), item.Name, item.Category, fmt.Sprintf(format, args...))
@@ -154,6 +155,7 @@ func scoreFile(t *testing.T, file string) score {
 		if item.Expect != nil {
 			s.dishes++
 			s.judge(load(t), r, *item.Expect, miss)
+			s.contents(load(t), q, *item.Expect, miss)
 		}
 	}
 	return s
@@ -221,10 +223,17 @@ func (s *score) judge(k *cuisine.Knowledge, r cuisine.Reading, e expected, miss 
 			miss("read %q, want one of %q", pr.Kana, e.Kana)
 		}
 	}
-	in, _ := r.Ingredients().Data.(cuisine.IngredientData)
+}
+
+// contents looks for the key ingredients, under their names in English and in the menu's target language.
+func (s *score) contents(k *cuisine.Knowledge, q cuisine.Query, e expected, miss func(string, ...any)) {
 	var names []string
-	for _, u := range in.Ingredients {
-		names = append(names, strings.ToLower(u.Name))
+	for _, target := range []string{q.TargetLanguage, "en"} {
+		q.TargetLanguage = target
+		in, _ := k.Read(q).Ingredients().Data.(cuisine.IngredientData)
+		for _, u := range in.Ingredients {
+			names = append(names, strings.ToLower(u.Name))
+		}
 	}
 	all := strings.Join(names, "\n")
 	for _, accepted := range e.Ingredients {

@@ -284,7 +284,7 @@ func line(c *composer, lang string) string {
 	}
 	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
 	if lang == "en" {
-		withs = joinInner(c.withs)
+		withs = joinInner(slices.DeleteFunc(slices.Clone(c.withs), func(p phrase) bool { return strings.Contains(main, p.inner()) }))
 		if len(c.phrases) > 1 || len(c.adjEN) > 0 || (withs != "" && strings.Contains(main, " with ")) {
 			main = joinInner(c.phrases)
 		}
@@ -306,7 +306,11 @@ func line(c *composer, lang string) string {
 		main = strings.Replace(main, " and ", " or ", 1)
 		withs = strings.ReplaceAll(withs, " and ", " or ")
 	}
-	if withs != "" {
+	switch {
+	case withs == "":
+	case strings.Contains(main, " with "):
+		main += " and " + withs
+	default:
 		main += " with " + withs
 	}
 	return strings.TrimSpace(adj + " " + main)
