@@ -109,7 +109,7 @@ func (r Reading) keepTerm() string {
 	case r.dish.Term == "=":
 		plain, _ := romanise(r.dish.kana)
 		return plain
-	case r.dish.Term == "" && (r.source == "fr" || r.source == "it") && r.basis == BasisExact:
+	case r.dish.Term == "" && (r.source == "fr" || r.source == "it") && r.basis == BasisExact && !strings.Contains(r.dish.English, "("):
 		main, _ := brackets([]rune(strings.ToLower(r.printed)))
 		return strings.TrimSpace(string(main))
 	default:

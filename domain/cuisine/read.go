@@ -151,11 +151,14 @@ func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 		if len(sub.unknown) > 0 {
 			continue
 		}
+		if len(sub.phrases) == 0 { // (激辛)
+			c.sizes = append(c.sizes, sub.adjEN...)
+		}
 		for _, p := range slices.Concat(sub.phrases, sub.withs) {
 			if p.term != nil && len(sub.phrases) == 1 && p.en == p.term.Bare && !strings.HasPrefix(p.term.English, "{}") && p.term.English != "" && p.term.kind != kindDish && !p.open {
 				p.en, p.ja, p.short = "", "", "" // (煮): a detail of the making, nothing beside the dish
 			}
-			if p.food && !strings.Contains(line(c, "en"), or(p.inner(), "\x00")) {
+			if p.food && !strings.Contains(strings.ToLower(line(c, "en")), strings.ToLower(or(p.inner(), "\x00"))) { // not 油淋鶏(ユーリンチー)
 				c.withs = append(c.withs, p)
 				if r.dish != nil && r.dish.Family == "drinks" {
 					c.choice = true
@@ -263,7 +266,7 @@ func (r *Reading) gather(uses []use, role string) {
 		}
 		r.unite(u)
 		for _, m := range u.term.made {
-			r.unite(use{term: m.term, role: "hidden", cert: min(u.cert, m.cert)})
+			r.unite(use{term: m.term, role: "hidden", cert: min(u.cert, m.cert), raw: m.raw})
 		}
 	}
 }
@@ -274,6 +277,15 @@ func (r *Reading) unite(u use) {
 		return
 	}
 	r.uses = append(r.uses, u)
+}
+
+// theFirst puts the adjective that begins with an article before the others.
+func theFirst(adjectives []string) []string {
+	i := slices.IndexFunc(adjectives, func(a string) bool { return strings.HasPrefix(a, "the ") })
+	if i <= 0 {
+		return adjectives
+	}
+	return slices.Concat(adjectives[i:i+1], adjectives[:i], adjectives[i+1:])
 }
 
 // line writes the menu line of a finished composition.
@@ -289,7 +301,7 @@ func line(c *composer, lang string) string {
 			main = joinInner(c.phrases)
 		}
 	}
-	adj := strings.Join(c.adjEN, " ")
+	adj := strings.Join(theFirst(c.adjEN), " ")
 	if main == "" && lang == "en" { // the chef's choice, and nothing more is said
 		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" {
 			return s
