@@ -87,7 +87,7 @@ func loadFS(fsys fs.FS) (*Knowledge, error) {
 		return nil, fmt.Errorf("load cuisine data: %w", err)
 	}
 	k := &Knowledge{
-		laws: l, menu: make(map[string][]sense, 4096), terms: make(map[string][]sense, 4096), categories: map[string]*term{}, ingredients: map[string]*term{},
+		laws: l, menu: make(map[string][]sense, 12288), terms: make(map[string][]sense, 12288), categories: map[string]*term{}, ingredients: map[string]*term{},
 		heads: map[string]*term{}, families: map[string]*term{}, kanji: make(map[string]*term, 1024),
 	}
 	var all []*term
@@ -173,15 +173,18 @@ func (k *Knowledge) index(t *term) error {
 	}
 	var errs []error
 	for _, n := range t.names {
-		if !n.shown {
-			errs = append(errs, k.file(n, "ja", t))
+		if n.shown {
+			continue
+		}
+		if err := k.file(n, "ja", t); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	for lang, names := range t.foreign(t.kind) {
-		for _, n := range names {
-			errs = append(errs, k.file(spelling{text: n}, lang, t))
+	t.foreign(t.kind, func(lang, n string) {
+		if err := k.file(spelling{text: n}, lang, t); err != nil {
+			errs = append(errs, err)
 		}
-	}
+	})
 	return errors.Join(errs...)
 }
 

@@ -163,6 +163,9 @@ func lookupKey(s string) string {
 	if isPlain(s) {
 		return string(foldKana([]rune(s)))
 	}
+	if isPlainLatin(s) {
+		return s
+	}
 	var b strings.Builder
 	var prev rune
 	for f := range strings.FieldsFuncSeq(string(foldKana(simplify(clean(s)))), isGap) {
@@ -184,6 +187,19 @@ func isPlain(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// isPlainLatin tells whether a text has only small letters with single blanks between them, which are their own key.
+func isPlainLatin(s string) bool {
+	last := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c != ' ' || last == ' ') {
+			return false
+		}
+		last = c
+	}
+	return last != ' '
 }
 
 // isGap tells the runes that only separate: they never belong to a word.

@@ -167,13 +167,19 @@ func commaList(s string) []string {
 	return out
 }
 
-// foreign lists the spellings in Latin script, by language.
-func (r *record) foreign(k kind) map[string][]string {
-	m := map[string][]string{"en": list(r.En), "fr": list(r.Fr), "it": list(r.It)}
-	if (k == kindIngredient || k == kindSauce || k == kindDish) && r.English != "" {
-		m["en"] = append(m["en"], r.English)
+// foreign calls fn with every spelling in Latin script and its language.
+func (r *record) foreign(k kind, fn func(lang, spelling string)) {
+	for _, l := range [...]struct{ lang, names string }{{"en", r.En}, {"fr", r.Fr}, {"it", r.It}} {
+		if l.names == "" {
+			continue
+		}
+		for n := range strings.SplitSeq(l.names, "/") {
+			fn(l.lang, n)
+		}
 	}
-	return m
+	if (k == kindIngredient || k == kindSauce || k == kindDish) && r.English != "" {
+		fn("en", r.English)
+	}
 }
 
 // decode reads one JSONL file strictly: an unknown key is a mistake in the data. A line that begins with # is a remark.
