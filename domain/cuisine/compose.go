@@ -66,7 +66,7 @@ func (c *composer) word(t token, last, of bool) {
 	case kindMethod, kindHead:
 		c.head(t, last, of)
 	case kindModifier:
-		c.modifier(t)
+		c.modifier(t, last)
 	case kindCategory, kindKanji:
 	}
 }
@@ -213,7 +213,7 @@ func (c *composer) head(t token, last, of bool) {
 	}
 }
 
-func (c *composer) modifier(t token) {
+func (c *composer) modifier(t token, last bool) {
 	m := t.term
 	switch m.Role {
 	case roleAdjective:
@@ -238,7 +238,12 @@ func (c *composer) modifier(t token) {
 		c.withNext = true
 	case roleStyle:
 		if n := len(c.phrases); n > 0 {
-			c.pending = append(c.pending, styled(c.take(1)[0], m))
+			style := styled(c.take(1)[0], m)
+			if last && !c.west { // アヒージョ風: nothing follows that has the style
+				c.phrases = append(c.phrases, phrase{en: style.English, ja: style.ja, uses: style.parts, start: t.start, food: len(style.parts) > 0})
+				break
+			}
+			c.pending = append(c.pending, style)
 		}
 	case roleNot:
 		c.negate(t)
