@@ -291,7 +291,7 @@ func (r Reading) rawness() string {
 		if u.term.animal() != "" && (u.role == "main" || u.role == "secondary") {
 			animals++
 		}
-		if u.raw {
+		if u.raw && u.cert > possible {
 			raw++
 		}
 	}
