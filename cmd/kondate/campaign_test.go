@@ -108,13 +108,19 @@ type campaign struct {
 	args   []string // of every process
 	ledger string
 
-	mu      sync.Mutex // guards workers
-	workers [3]*exec.Cmd
-	kills   int
+	mu       sync.Mutex // guards the fields below
+	workers  [3]*exec.Cmd
+	starting [3]bool
+	kills    int
 }
 
 // start runs worker i until it is ready, or says why it is not.
 func (c *campaign) start(ctx context.Context, i int) error {
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.starting[i] = false
+	}()
 	cmd := exec.Command(os.Args[0], append(c.args, "--data-dir", filepath.Join(filepath.Dir(c.ledger), fmt.Sprint("worker", i)))...) //nolint:noctx // the test ends it
 	cmd.Env = append(os.Environ(), asWorker+"="+c.ledger)
 	errs := &syncBuffer{}
@@ -152,7 +158,27 @@ func (c *campaign) kill(i int) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait() // it was killed
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.kills++
+}
+
+// victim says whether a worker can be killed and started again. One that still starts is let be: on a busy machine it
+// would never get to work.
+func (c *campaign) victim(i int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.starting[i] {
+		return false
+	}
+	c.starting[i] = true
+	return true
+}
+
+func (c *campaign) killed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kills
 }
 
 // TestCampaign lets everything go wrong at once: a provider of which three calls in ten fail, hang or panic, three workers
@@ -209,7 +235,7 @@ func TestCampaign(t *testing.T) {
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():
 				session := menu.Replay(recorded(logOf(t, store, s.SessionID)))
-				t.Fatalf("after %d kills and %d calls session %s still misses %d answers", c.kills, c.calls(), s.SessionID, session.Unanswered())
+				t.Fatalf("after %d kills and %d calls session %s still misses %d answers", c.killed(), c.calls(), s.SessionID, session.Unanswered())
 			}
 		}
 	}
@@ -241,11 +267,11 @@ func TestCampaign(t *testing.T) {
 	}
 	calls := c.calls()
 	t.Logf("%d dishes in %s, %d kills, %d calls: %d for the answers and failures, %d repeated; %d parked",
-		menus*dishes, took.Round(time.Second), c.kills, calls, expected, calls-expected, parked)
+		menus*dishes, took.Round(time.Second), c.killed(), calls, expected, calls-expected, parked)
 	// A kill repeats the calls that ran and the results that waited for their flush or the broker's acknowledgement.
 	const inHand = menu.StageCount * 8 * 10
-	if calls < expected || calls > expected+(c.kills+1)*inHand {
-		t.Errorf("%d calls, want %d and at most %d repeated for each of %d kills", calls, expected, inHand, c.kills)
+	if calls < expected || calls > expected+(c.killed()+1)*inHand {
+		t.Errorf("%d calls, want %d and at most %d repeated for each of %d kills", calls, expected, inHand, c.killed())
 	}
 	c.nothingLeft(ctx, broker)
 }
@@ -289,14 +315,21 @@ func (c *campaign) chaos(ctx context.Context, broker *natstest.Server) {
 		case <-ctx.Done():
 			return
 		}
-		c.kill(n % len(c.workers))
+		i := n % len(c.workers)
+		free := c.victim(i)
+		if free {
+			c.kill(i)
+		}
 		if n == 4 || n == 9 {
 			broker.Stop()    //nolint:contextcheck // it has the test's
 			broker.Restart() //nolint:contextcheck // as above
 		}
+		if !free {
+			continue
+		}
 		starts.Go(func() { // as whatever supervises a worker would
-			if err := c.start(ctx, n%len(c.workers)); err != nil && ctx.Err() == nil {
-				c.t.Logf("worker %d has to be started again: %v", n%len(c.workers), err)
+			if err := c.start(ctx, i); err != nil && ctx.Err() == nil {
+				c.t.Logf("worker %d has to be started again: %v", i, err)
 			}
 		})
 	}

@@ -52,16 +52,16 @@ func TestAllergensAreOnlyAdded(t *testing.T) {
 	t.Parallel()
 	r := request(menu.Allergen, "親子丼", "丼")
 	before := data[cuisine.AllergenData](t, alone(t, r))
-	// The model removes nearly all, weakens egg, makes wheat firmer and adds milk.
-	result := united(t, r, "ok", allergens(allergen("egg", "may_contain"), allergen("wheat", "contains"), allergen("milk", "may_contain")))
+	// The model removes nearly all, weakens egg, makes mackerel firmer and adds milk.
+	result := united(t, r, "ok", allergens(allergen("egg", "may_contain"), allergen("mackerel", "contains"), allergen("milk", "may_contain")))
 	after := data[cuisine.AllergenData](t, result)
 	for _, f := range before.Allergens {
-		if got := find(after, f.Code); got.Code == "" || f.Code != "wheat" && got != f {
+		if got := find(after, f.Code); got.Code == "" || f.Code != "mackerel" && got != f {
 			t.Errorf("%+v became %+v", f, got)
 		}
 	}
-	if got := find(after, "wheat"); got.Level != "contains" || got.SourceIngredient != "said by the model" || got.Confidence != 0.9 {
-		t.Errorf("wheat %+v", got)
+	if got := find(after, "mackerel"); got.Level != "contains" || got.SourceIngredient != "said by the model" || got.Confidence != 0.9 {
+		t.Errorf("mackerel %+v", got)
 	}
 	if got := find(after, "milk"); got.Level != "may_contain" {
 		t.Errorf("milk %+v", got)
@@ -69,7 +69,7 @@ func TestAllergensAreOnlyAdded(t *testing.T) {
 	if !slices.Contains(after.ByStandard.EU, "milk") || !slices.Contains(after.ByStandard.JP, "milk") || !slices.Contains(after.ByStandard.US, "milk") {
 		t.Errorf("by standard %+v", after.ByStandard)
 	}
-	if after.Disclaimer != before.Disclaimer || after.Completeness != before.Completeness || !strings.Contains(after.AskStaff.Translated, "wheat") {
+	if after.Disclaimer != before.Disclaimer || after.Completeness != before.Completeness || !strings.Contains(after.AskStaff.Translated, "mackerel") {
 		t.Errorf("ours %+v", after)
 	}
 	if result.Basis != menu.BasisModel || result.Status != menu.StatusOK {
