@@ -19,7 +19,7 @@ func load(tb testing.TB) *cuisine.Knowledge {
 func TestLoadValidatesTheData(t *testing.T) {
 	t.Parallel()
 	dishes, ingredients := load(t).Size()
-	if dishes < 500 || ingredients < 500 {
-		t.Fatalf("%d dishes and %d ingredients, want at least 500 of each", dishes, ingredients)
+	if dishes < 1700 || ingredients < 1100 {
+		t.Fatalf("%d dishes and %d ingredients, want at least 1700 and 1100", dishes, ingredients)
 	}
 }
