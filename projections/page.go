@@ -2,6 +2,7 @@ package projections
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -16,6 +17,7 @@ type page struct {
 	entries  []eventstore.Entry
 	sessions map[menu.Key]*foldedSession
 	owners   map[dishKey]menu.SessionID // who holds the ids that the events name
+	ignored  map[uint64]error           // why the fold took an event in part or not at all, by sequence
 	log      *slog.Logger
 }
 
@@ -46,7 +48,7 @@ type dish struct {
 // loadPage reads the rows that the entries touch. It reads outside the page's transaction: whoever changes these rows
 // also moves the checkpoint, and then the page does not commit.
 func loadPage(ctx context.Context, conn *pgx.Conn, sql statements, entries []eventstore.Entry, log *slog.Logger) (*page, error) {
-	p := &page{entries: entries, sessions: map[menu.Key]*foldedSession{}, owners: map[dishKey]menu.SessionID{}, log: log}
+	p := &page{entries: entries, sessions: map[menu.Key]*foldedSession{}, owners: map[dishKey]menu.SessionID{}, ignored: map[uint64]error{}, log: log}
 	var tenants, sessions []string
 	ids := map[dishKey]struct{}{}
 	for _, e := range entries {
@@ -159,6 +161,10 @@ func (p *page) fold(ctx context.Context) {
 		}
 		before := s.LastSeq
 		s.Session = menu.Evolve(s.Session, r)
+		if err := strangers(s.Session, r); err != nil { // the fold has ignored them; history says why
+			p.ignored[e.Seq] = err
+			p.log.LogAttrs(ctx, slog.LevelWarn, "event names unknown dishes", slog.Uint64("seq", e.Seq), slog.Any("error", err))
+		}
 		if s.LastSeq == before {
 			continue
 		}
@@ -171,6 +177,25 @@ func (p *page) fold(ctx context.Context) {
 			p.erase(s)
 		}
 	}
+}
+
+// strangers names a dish of an event that its session does not have.
+func strangers(s menu.Session, r menu.Recorded) error {
+	n, first := 0, menu.DishID("")
+	for id := range dishesOf(r.Event) {
+		if _, known := s.Dishes[id]; !known {
+			if n++; n == 1 {
+				first = id
+			}
+		}
+	}
+	switch {
+	case n == 0 || s.Status == menu.SessionErased:
+		return nil
+	case !s.Exists():
+		return fmt.Errorf("event %d is for the session %s, which nobody submitted", r.Seq, r.Key)
+	}
+	return fmt.Errorf("event %d names %d dishes that the session %s does not have, the first is %q", r.Seq, n, r.Key, first)
 }
 
 // guards says whether a message stands on a session's menu lane. There it moves the guard of the next append even if

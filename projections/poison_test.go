@@ -50,6 +50,9 @@ func TestPoisonIsRecordedAndPassedOver(t *testing.T) {
 		"HugeNumber": func(f *fixture) uint64 {
 			return f.inject("allergen.completed", completedBody(menu.Allergen, "s1-0", `{"n":1e999999}`))
 		},
+		"UnknownDish": func(f *fixture) uint64 {
+			return f.inject("allergen.completed", completedBody(menu.Allergen, "no-such-dish", `{}`))
+		},
 		"LongID":    func(f *fixture) uint64 { return f.inject("menu.submitted", submittedBody(strings.Repeat("é", 1<<19))) },
 		"NULInID":   func(f *fixture) uint64 { return f.inject("menu.submitted", submittedBody(`a\u0000b`)) },
 		"NoHeaders": func(f *fixture) uint64 { return f.log.Inject(&nats.Msg{Subject: "menu.evt.public.s1.menu.expired"}) },

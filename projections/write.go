@@ -30,7 +30,7 @@ func (p *page) write(ctx context.Context, w *writer) error {
 			batch.Queue(sqlPartition, toBigint(p.entries[0].Seq/historyPartition), toBigint(last/historyPartition)+1)
 		}
 		kept := slices.DeleteFunc(slices.Clone(p.entries), func(e eventstore.Entry) bool { return p.removed(e.Key, e.Seq) })
-		if err := queueHistory(batch, kept); err != nil {
+		if err := p.queueHistory(batch, kept); err != nil {
 			return err
 		}
 		p.queueErasures(batch)
@@ -51,7 +51,7 @@ func (p *page) write(ctx context.Context, w *writer) error {
 	return nil
 }
 
-func queueHistory(batch *pgx.Batch, entries []eventstore.Entry) error {
+func (p *page) queueHistory(batch *pgx.Batch, entries []eventstore.Entry) error {
 	n := len(entries)
 	var (
 		seqs, versions             = make([]int64, n), make([]int64, n)
@@ -70,8 +70,11 @@ func queueHistory(batch *pgx.Batch, entries []eventstore.Entry) error {
 		tenants[i], sessions[i], types[i] = string(e.Key.Tenant), string(e.Key.Session), string(e.Type)
 		ids[i], headers[i] = cleanText(e.ID), string(header)
 		data[i], raw[i] = recordBody(e)
-		if e.Err != nil {
+		switch ignored := p.ignored[e.Seq]; {
+		case e.Err != nil:
 			errors[i] = cleanText(e.Err.Error())
+		case ignored != nil:
+			errors[i] = cleanText(ignored.Error())
 		}
 	}
 	batch.Queue(sqlHistory, seqs, tenants, sessions, types, versions, times, ids, headers, data, raw, errors)
