@@ -21,6 +21,7 @@
 //	handlers/stage/local    the provider of all eight that needs no network
 //	handlers/stage/commons  the provider of search_engine that finds free pictures
 //	handlers/stage/external the provider that asks another team's worker
+//	handlers/stage/openai   the provider that asks a language model
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/sse            session streams, with replay
