@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 		OpenAI:   OpenAIConfig{Limits: limits, BaseURL: "https://api.openai.com/v1", BatchSize: 8},
 		Commons:  CommonsConfig{Limits: limits},
 		Cache:    CacheConfig{MaxBytes: 256 << 20},
-		Auth:     AuthConfig{Mode: "none"},
+		Auth:     AuthConfig{Mode: "none", TokenTTL: 2 * time.Hour},
 	}
 	if got, want := describe(c), describe(want); got != want {
 		t.Fatalf("defaults are\n%s\nwant\n%s", got, want)
@@ -107,7 +107,11 @@ func TestRefusedSettings(t *testing.T) {
 		want string // part of the message
 	}{
 		"ReachableWithoutAuth": {[]string{"--http-addr", "0.0.0.0:8080"}, "bind to 127.0.0.1"},
-		"AuthNotBuilt":         {[]string{"--auth-mode", "keys"}, "not built yet"},
+		"NoSuchAuth":           {[]string{"--auth-mode", "password"}, "use none or keys"},
+		"ShortTokenSecret":     {[]string{"--auth-mode", "keys", "--auth-token-secret", "hunter2"}, "auth.token_secret has 7 bytes"},
+		"NoTokenTime":          {[]string{"--auth-token-ttl", "0s"}, "auth.token_ttl is 0s"},
+		"KeysWithoutMode":      {[]string{"--auth-keys-file", file}, "set auth.mode to keys"},
+		"NoProxy":              {[]string{"--auth-trusted-proxies", "balancer"}, "10.0.0.0/8"},
 		"UnknownProvider":      {[]string{"--stages-allergen-provider", "oracle"}, "use local, openai, external, or commons"},
 		"NoModel":              {[]string{"--stages-allergen-provider", "openai"}, "openai.model is empty"},
 		"NoSuchURL":            {[]string{"--openai-base-url", "ftp://models"}, "must begin with http:// or https://"},
