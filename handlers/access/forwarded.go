@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -48,8 +49,8 @@ func Forwarded(proxies []netip.Prefix) fiber.Handler {
 
 // clientOf finds the last address that is no proxy's. What stands before something that cannot be read is not believed.
 func clientOf(listed []string, proxies []netip.Prefix) (client string) {
-	for i := len(listed) - 1; i >= 0; i-- {
-		addr, err := parseAddr(strings.TrimSpace(listed[i]))
+	for _, text := range slices.Backward(listed) {
+		addr, err := parseAddr(strings.TrimSpace(text))
 		if err != nil {
 			return client
 		}

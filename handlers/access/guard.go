@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	headerAPIKey = "X-API-Key"
+	headerAPIKey = "X-API-Key" //nolint:gosec // the name of a header
 	queryToken   = "token"
 
 	// principalKey is where the middleware leaves the principal for the handlers.

@@ -146,11 +146,11 @@ func ParseKeys(raw []byte) ([]Key, error) {
 		if err := k.validate(); err != nil {
 			return nil, fmt.Errorf("keys[%d]: %w", i, err)
 		}
-		if hash := strings.ToLower(k.Hash); ids[k.ID] || hashes[hash] {
+		hash := strings.ToLower(k.Hash)
+		if ids[k.ID] || hashes[hash] {
 			return nil, fmt.Errorf("keys[%d]: the id or the hash stands there twice", i)
-		} else {
-			ids[k.ID], hashes[hash] = true, true
 		}
+		ids[k.ID], hashes[hash] = true, true
 	}
 	return doc.Keys, nil
 }
