@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -28,6 +29,9 @@ const (
 	shownTail = 4 // last characters of a key that stay known
 	maxName   = 64
 )
+
+// secretPattern finds keys in texts.
+var secretPattern = regexp.MustCompile(secretPrefix + `[0-9A-Za-z]+`)
 
 // Key is what is kept of an API key. The key itself is not: only its hash is.
 type Key struct {
@@ -136,7 +140,8 @@ func ParseKeys(raw []byte) ([]Key, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&doc); err != nil {
-		return nil, fmt.Errorf("it is no JSON like {\"keys\":[…]}: %w", err)
+		// The text, not the error: it may quote a key that somebody wrote into the file.
+		return nil, errors.New(`it is no JSON like {"keys":[…]}: ` + secretPattern.ReplaceAllString(err.Error(), secretPrefix+"…"))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows the JSON document")
