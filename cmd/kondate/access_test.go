@@ -43,8 +43,8 @@ const (
 	ownersMark = "秘伝"
 )
 
-// startGuarded serves two tenants. The owner's session is done; one stage of its first dish is parked, and the dish has
-// a picture.
+// startGuarded serves two tenants. The owner's session is done; one stage of its dishes is parked, and the second dish
+// has a picture.
 func startGuarded(t *testing.T) *guarded {
 	t.Helper()
 	g := &guarded{logged: &syncBuffer{}, keys: map[menu.Tenant]map[access.Role]string{}}
@@ -83,8 +83,9 @@ func startGuarded(t *testing.T) *guarded {
 	g.rival = withToken(submit(rivalTenant, `{"title":"別の店","items":[{"id":"dish-1","name":"かけそば"},{"name":"天丼"}]}`))
 	g.second = submit(ownerTenant, `{"items":[{"name":"秘伝のおにぎり"}]}`)
 	cl := g.as(g.keys[ownerTenant][access.Submit])
-	waitFor(t, func() bool { return cl.call(t.Context(), http.MethodGet, "/v1/menus/dish-1", nil, &struct{}{}) == nil })
-	if err := cl.call(t.Context(), http.MethodPost, "/v1/menus/dish-1/image", nil, &struct{}{}); err != nil {
+	path := "/v1/menus/" + string(g.owner.Items[1].MenuID)
+	waitFor(t, func() bool { return cl.call(t.Context(), http.MethodGet, path, nil, &struct{}{}) == nil })
+	if err := cl.call(t.Context(), http.MethodPost, path+"/image", nil, &struct{}{}); err != nil {
 		t.Fatal(err)
 	}
 	awaitOnStream(t, cl, g.owner.StreamURL, menu.ImageCompleted{}.Type())
@@ -200,7 +201,7 @@ func TestEveryRouteKeepsTenantsApart(t *testing.T) {
 			t.Helper()
 			got, header, body := g.ask(t, method, target, key, want.body)
 			if got != status {
-				t.Errorf("%s %s with %s: %d, want %d: %.200s", method, target, who, got, status, body)
+				t.Errorf("%s %s with %s: %d, want %d: %.200q", method, target, who, got, status, body)
 			}
 			if strings.Contains(body, ownersMark) || strings.Contains(body, string(g.second.Items[0].MenuID)) {
 				t.Errorf("%s %s with %s shows the owner's data: %.300s", method, target, who, body)
@@ -250,6 +251,11 @@ func TestEveryRouteKeepsTenantsApart(t *testing.T) {
 			t.Errorf("%s is written down in routesAccess, and does not exist", name)
 		}
 	}
+	for tenant, name := range map[menu.Tenant]string{ownerTenant: "秘伝の煮込み", rivalTenant: "かけそば"} {
+		if _, _, body := g.ask(t, http.MethodGet, "/v1/menus/dish-1", g.keys[tenant][access.Read], ""); !strings.Contains(body, name) {
+			t.Errorf("dish-1 of %s is %.200s", tenant, body)
+		}
+	}
 	g.checkOwn(t, table, pathOf)
 }
 
@@ -263,7 +269,7 @@ func (g *guarded) checkOwn(t *testing.T, table map[string]routeAccess, pathOf fu
 			if want.least == "" || (method == http.MethodDelete) != last {
 				continue
 			}
-			path := strings.ReplaceAll(pathOf(pattern), string(g.owner.Items[1].MenuID), "dish-1") // which has a picture, and the parked stage
+			path := pathOf(pattern)
 			for _, role := range access.Roles() {
 				if !role.Includes(want.least) || method == http.MethodPost && role != want.least {
 					continue
