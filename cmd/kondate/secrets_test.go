@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/handlers/access"
+	"kondate/handlers/stage"
 )
 
 // command runs a command as a user would, with variables.
@@ -214,6 +216,44 @@ func (g *guarded) raw(t *testing.T, request string) string {
 		t.Logf("no answer: %v", err)
 	}
 	return string(answer)
+}
+
+// The limit per address counts clients and not the proxy before them, and nobody gets around it by lying in a header.
+func TestAddressesBehindAProxy(t *testing.T) {
+	t.Parallel()
+	s := startSystem(t, everywhere(always{func(ctx context.Context, _ stage.Request) (menu.Result, error) {
+		<-ctx.Done() // the session stays open, and its streams with it
+		return menu.Result{}, ctx.Err()
+	}}), "--auth-trusted-proxies", "127.0.0.1", "--sse-max-connections-per-address", "1")
+	answer, err := s.client().submit(t.Context(), body(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for _, test := range []struct {
+		forwarded string
+		status    int
+	}{
+		{"203.0.113.1", http.StatusOK},
+		{"203.0.113.2", http.StatusOK},
+		{"203.0.113.1", http.StatusTooManyRequests},
+		{"198.51.100.7, 203.0.113.1", http.StatusTooManyRequests},
+	} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.running.HTTPURL+answer.StreamURL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", test.forwarded)
+		resp, err := s.client().http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close() //nolint:errcheck,gocritic // the streams stay open until the end of the test
+		if resp.StatusCode != test.status {
+			t.Errorf("from %s: %d, want %d", test.forwarded, resp.StatusCode, test.status)
+		}
+	}
 }
 
 // A server that makes the secret of its tokens keeps it, so that addresses are good after a restart; two servers with

@@ -137,6 +137,26 @@ func TestRefusedSettings(t *testing.T) {
 	}
 }
 
+// With keys the server may be reached from other machines; the file's lists and secrets arrive.
+func TestAuthSettings(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "kondate.yaml")
+	if err := os.WriteFile(file, []byte("http: {addr: '0.0.0.0:8080'}\nauth:\n  mode: keys\n  token_ttl: 30m\n  trusted_proxies: [10.0.0.0/8, '2001:db8::1']\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseConfig(map[string]string{"KONDATE_AUTH_TOKEN_SECRET": tokenSecret, "KONDATE_CONFIG": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := AuthConfig{Mode: "keys", TokenSecret: tokenSecret, TokenTTL: 30 * time.Minute, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::1"}}
+	if got := fmt.Sprintf("%+v", c.Auth); got != fmt.Sprintf("%+v", want) {
+		t.Errorf("got %s", got)
+	}
+	if _, err := parseConfig(map[string]string{"KONDATE_AUTH_TOKEN_SECRET": "hunter2hunter2", "KONDATE_CONFIG": file}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a short secret: %v", err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -42,6 +42,9 @@ func OpenKeys(path string, logger *slog.Logger, own ...Key) (*Keys, error) {
 	if err := k.refresh(); err != nil {
 		return nil, err
 	}
+	if k.seen == nil {
+		logger.Warn("there are no API keys yet: kondate keys create makes one", slog.String("file", path))
+	}
 	return k, nil
 }
 
