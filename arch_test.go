@@ -30,6 +30,7 @@ var packages = map[string][]string{
 
 	"cmd/kondate": nil,
 
+	"handlers/access":         nil,
 	"handlers/console":        nil,
 	"handlers/httpapi":        nil,
 	"handlers/image":          nil,

@@ -25,6 +25,7 @@
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/sse            session streams, with replay
+//	handlers/access         who may ask what: API keys, session tokens
 //	handlers/console        the web page
 //	projections             Postgres read models kept in step with the log
 //	projections/migrations  their tables

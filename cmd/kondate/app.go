@@ -46,6 +46,9 @@ type app struct {
 
 	metrics *prometheus.Registry // of this process; nil in a command
 
+	web      *fiber.App // nil without the role api
+	localKey string     // API key of the commands beside this process; empty without the role api or in mode none
+
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
 
 	closers []func(context.Context) error // what close ends, in the order of opening
@@ -237,7 +240,11 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	tenant := func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant }
+	door, err := a.openDoor()
+	if err != nil {
+		return nil, "", err
+	}
+	a.localKey = door.localKey
 	queries := projections.NewQueries(a.pool)
 	hub, err := sse.NewHub(store, queries, streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix), sse.Config{
 		MaxConnections:           a.cfg.SSE.MaxConnections,
@@ -249,7 +256,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		ReconnectInterval:        a.cfg.SSE.Reconnect.ReconnectInterval,
 		MaxReconnectAttempts:     a.cfg.SSE.Reconnect.MaxReconnectAttempts,
 		Incarnation:              incarnation,
-		Tenant:                   tenant,
+		Tenant:                   door.tenant,
 		Now:                      time.Now,
 		Logger:                   a.log,
 	})
@@ -257,7 +264,8 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		return nil, "", err
 	}
 	api, err := httpapi.New(httpapi.Config{
-		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store), Tenant: tenant,
+		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store),
+		Tenant: door.tenant, OnlySession: door.onlySession, StreamToken: door.streamToken,
 		Images: streams.NewImages(reads),
 		Checks: []httpapi.Check{
 			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
@@ -268,11 +276,12 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	web := fiber.New(fiber.Config{
+	web := fiber.New(door.webConfig(fiber.Config{
 		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
 		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-	})
-	api.Routes(web)
+	}))
+	api.Routes(web, door.middleware...)
+	a.web = web
 	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
 		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
 	}

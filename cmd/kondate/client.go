@@ -15,6 +15,7 @@ import (
 // client speaks the HTTP API of a running kondate serve.
 type client struct {
 	base string // "http://127.0.0.1:8080"
+	key  string // API key; empty: none
 	http *http.Client
 }
 
@@ -111,6 +112,7 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	c.authorize(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("no answer from %s (is kondate serve running there?): %w", c.base, err)
@@ -123,6 +125,19 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 		return fmt.Errorf("read the answer to %s %s: %w", method, path, err)
 	}
 	return nil
+}
+
+// authorize adds the key to a request. It then needs no token, and what is in no address gets into no message.
+func (c *client) authorize(req *http.Request) {
+	if c.key == "" {
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	query := req.URL.Query()
+	if query.Has("token") {
+		query.Del("token")
+		req.URL.RawQuery = query.Encode()
+	}
 }
 
 func problemOf(resp *http.Response) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"kondate/domain/menu"
@@ -130,12 +129,13 @@ type CacheConfig struct {
 	MaxBytes ByteSize `default:"256MiB" help:"About how much the results take that are kept; those that were not used for the longest time go."`
 }
 
-// AuthConfig is the group auth; only mode none is built.
+// AuthConfig is the group auth.
 type AuthConfig struct {
-	Mode           string   `default:"none" help:"Who may use the HTTP server: none (anybody who reaches it; loopback only)."`
-	KeysFile       string   `help:"File of API keys (not used yet)."`
-	TokenSecret    string   `help:"Secret of the stream tokens (not used yet)."`
-	TrustedProxies []string `help:"Proxies whose X-Forwarded-For counts (not used yet)."`
+	Mode           string        `default:"none" help:"Who may use the HTTP server: none (anybody who reaches it; loopback only) or keys (whoever has an API key)."`
+	KeysFile       string        `help:"File of API keys; empty: keys.json in the data dir." type:"path"`
+	TokenSecret    string        `help:"Secret of the tokens in stream_url, 32 characters at least, the same for all processes; empty: one that is made once and kept in the data dir."`
+	TokenTTL       time.Duration `name:"token-ttl" default:"2h" help:"How long the token in a stream_url opens the stream."`
+	TrustedProxies []string      `placeholder:"ADDRESS" help:"Addresses or networks of proxies whose X-Forwarded-For counts."`
 }
 
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
@@ -162,23 +162,6 @@ func (c Config) Validate() error {
 func positive[N int | ByteSize | time.Duration](key string, n N) error {
 	if n <= 0 {
 		return fmt.Errorf("%s is %v, it must be above 0", key, n)
-	}
-	return nil
-}
-
-func (c AuthConfig) validate(addr string) error {
-	if c.Mode != "none" {
-		return fmt.Errorf("auth.mode %q is not built yet: use none, on a loopback address", c.Mode)
-	}
-	if c.KeysFile != "" || c.TokenSecret != "" || len(c.TrustedProxies) > 0 {
-		return errors.New("auth.keys_file, auth.token_secret and auth.trusted_proxies do nothing yet: leave them empty")
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("http.addr %q is no host:port: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("http.addr %q can be reached from other machines and auth.mode is none: bind to 127.0.0.1, and put a proxy that authenticates in front", addr)
 	}
 	return nil
 }

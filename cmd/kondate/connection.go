@@ -10,10 +10,13 @@ import (
 )
 
 // connection is what a running serve tells the other commands on the same data dir. It lies in the data dir, readable
-// by the owner only: whoever can read it can reach the database.
+// by the owner only: whoever can read it can reach the database, and is an administrator of the HTTP server.
 type connection struct {
 	PID         int    `json:"pid"`
 	HTTPURL     string `json:"http_url"`
+	AuthMode    string `json:"auth_mode,omitempty"`   // empty: it serves no HTTP
+	KeysFile    string `json:"keys_file,omitempty"`   // of API keys; empty: it reads none
+	Key         string `json:"key,omitempty"`         // API key of the commands beside it; empty: none is needed
 	NATSURL     string `json:"nats_url,omitempty"`    // empty: the embedded server opens no port
 	NATSSocket  string `json:"nats_socket,omitempty"` // of the embedded server; empty: it is not embedded
 	DatabaseURL string `json:"database_url"`

@@ -66,7 +66,7 @@ func (c demoCommand) Run(ctx context.Context, env environment) error {
 // show is the demo itself, on a running system.
 func (c demoCommand) show(ctx context.Context, env environment, cfg Config, r running) error {
 	out := bufio.NewWriter(env.stdout)
-	cl := &client{base: r.HTTPURL, http: &http.Client{}}
+	cl := &client{base: r.HTTPURL, key: r.Key, http: &http.Client{}}
 	answer, err := cl.submit(ctx, sampleMenu)
 	if err != nil {
 		return err
@@ -194,12 +194,16 @@ func deref(s *string) string {
 }
 
 func printNextSteps(out io.Writer, cfg Config, r running, answer accepted) {
+	_, token, _ := strings.Cut(answer.StreamURL, "?") // with auth.mode keys; the page needs it, too
+	if token != "" {
+		token = "&" + token
+	}
 	fmt.Fprintf(out, `
 How to go on, from a second terminal while this runs (or later, while "kondate serve" runs on the same data dir):
-  the page       %s/?session=%s
-  the stream     curl -N %s%s
+  the page       %s/?session=%s%s
+  the stream     curl -N '%s%s'
   watch          kondate watch %s --data-dir %s
   rows (SQL)     %s -c "select position, name, translation, allergy->'by_standard'->'jp' from menus where session_id = '%s' order by position"
-`, r.HTTPURL, answer.SessionID, r.HTTPURL, answer.StreamURL, answer.SessionID, cfg.DataDir, r.Psql, answer.SessionID)
+`, r.HTTPURL, answer.SessionID, token, r.HTTPURL, answer.StreamURL, answer.SessionID, cfg.DataDir, r.Psql, answer.SessionID)
 	fmt.Fprintf(out, "  events (NATS)  server %s, stream MENU_EVENTS, subject menu.evt.public.%s.>\n\n", r.NATSURL, answer.SessionID)
 }

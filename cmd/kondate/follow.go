@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -100,8 +101,12 @@ func (f *follower) read(ctx context.Context, fn func(frame) error) (got bool, er
 	if f.last != "" {
 		req.Header.Set("Last-Event-ID", f.last)
 	}
+	f.client.authorize(req)
 	resp, err := f.client.http.Do(req)
 	if err != nil {
+		if sent, ok := errors.AsType[*url.Error](err); ok {
+			err = sent.Err // without the address, which may carry a token
+		}
 		return false, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read

@@ -113,7 +113,9 @@ func (p *process) end() {
 	}
 }
 
-func (p *process) client() *client { return &client{base: p.conn.HTTPURL, http: &http.Client{}} }
+func (p *process) client() *client {
+	return &client{base: p.conn.HTTPURL, key: p.conn.Key, http: &http.Client{}}
+}
 
 // storage is how a command beside the process finds its log and rows.
 func (p *process) storage() Storage {
@@ -155,12 +157,18 @@ func startSystem(tb testing.TB, providers map[menu.Stage]stage.Provider, args ..
 // startSystemWith is startSystem for some of the roles.
 func startSystemWith(tb testing.TB, roles []string, providers map[menu.Stage]stage.Provider, args ...string) *system {
 	tb.Helper()
+	return startLogged(tb, slog.New(slog.DiscardHandler), roles, providers, args...)
+}
+
+// startLogged is startSystemWith for a test that reads the log of the program.
+func startLogged(tb testing.TB, log *slog.Logger, roles []string, providers map[menu.Stage]stage.Provider, args ...string) *system {
+	tb.Helper()
 	cfg, err := parseServe(args...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	cfg.DataDir = pgtest.Dir(tb)
-	s := &system{app: &app{cfg: cfg, log: slog.New(slog.DiscardHandler), providers: providers}}
+	s := &system{app: &app{cfg: cfg, log: log, providers: providers}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, served := make(chan running, 1), make(chan error, 1)
 	go func() { served <- s.serve(ctx, roles, func(r running) { ready <- r }) }()
@@ -185,7 +193,7 @@ func (s *system) log() *eventstore.JetStream {
 }
 
 func (s *system) client() *client {
-	return &client{base: s.running.HTTPURL, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
+	return &client{base: s.running.HTTPURL, key: s.running.Key, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}}
 }
 
 func parseServe(args ...string) (Config, error) {

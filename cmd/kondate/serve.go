@@ -124,7 +124,10 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		if err != nil {
 			return err
 		}
-		r.HTTPURL = url
+		r.HTTPURL, r.AuthMode, r.Key = url, a.cfg.Auth.Mode, a.localKey
+		if r.AuthMode == authKeys {
+			r.KeysFile = keysPath(a.cfg.Auth, a.cfg.DataDir)
+		}
 		parts = append(parts, api...)
 	}
 	if err := r.write(a.cfg.DataDir); err != nil {

@@ -61,7 +61,7 @@ func TestDefaults(t *testing.T) {
 		OpenAI:   OpenAIConfig{Limits: limits, BaseURL: "https://api.openai.com/v1", BatchSize: 8},
 		Commons:  CommonsConfig{Limits: limits},
 		Cache:    CacheConfig{MaxBytes: 256 << 20},
-		Auth:     AuthConfig{Mode: "none"},
+		Auth:     AuthConfig{Mode: "none", TokenTTL: 2 * time.Hour},
 	}
 	if got, want := describe(c), describe(want); got != want {
 		t.Fatalf("defaults are\n%s\nwant\n%s", got, want)
@@ -107,7 +107,11 @@ func TestRefusedSettings(t *testing.T) {
 		want string // part of the message
 	}{
 		"ReachableWithoutAuth": {[]string{"--http-addr", "0.0.0.0:8080"}, "bind to 127.0.0.1"},
-		"AuthNotBuilt":         {[]string{"--auth-mode", "keys"}, "not built yet"},
+		"NoSuchAuth":           {[]string{"--auth-mode", "password"}, "use none or keys"},
+		"ShortTokenSecret":     {[]string{"--auth-mode", "keys", "--auth-token-secret", "hunter2"}, "auth.token_secret has 7 bytes"},
+		"NoTokenTime":          {[]string{"--auth-token-ttl", "0s"}, "auth.token_ttl is 0s"},
+		"KeysWithoutMode":      {[]string{"--auth-keys-file", file}, "set auth.mode to keys"},
+		"NoProxy":              {[]string{"--auth-trusted-proxies", "balancer"}, "10.0.0.0/8"},
 		"UnknownProvider":      {[]string{"--stages-allergen-provider", "oracle"}, "use local, openai, external, or commons"},
 		"NoModel":              {[]string{"--stages-allergen-provider", "openai"}, "openai.model is empty"},
 		"NoSuchURL":            {[]string{"--openai-base-url", "ftp://models"}, "must begin with http:// or https://"},
@@ -130,6 +134,26 @@ func TestRefusedSettings(t *testing.T) {
 				t.Fatalf("err = %v, want one that says %q", err, test.want)
 			}
 		})
+	}
+}
+
+// With keys the server may be reached from other machines; the file's lists and secrets arrive.
+func TestAuthSettings(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "kondate.yaml")
+	if err := os.WriteFile(file, []byte("http: {addr: '0.0.0.0:8080'}\nauth:\n  mode: keys\n  token_ttl: 30m\n  trusted_proxies: [10.0.0.0/8, '2001:db8::1']\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseConfig(map[string]string{"KONDATE_AUTH_TOKEN_SECRET": tokenSecret, "KONDATE_CONFIG": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := AuthConfig{Mode: "keys", TokenSecret: tokenSecret, TokenTTL: 30 * time.Minute, TrustedProxies: []string{"10.0.0.0/8", "2001:db8::1"}}
+	if got := fmt.Sprintf("%+v", c.Auth); got != fmt.Sprintf("%+v", want) {
+		t.Errorf("got %s", got)
+	}
+	if _, err := parseConfig(map[string]string{"KONDATE_AUTH_TOKEN_SECRET": "hunter2hunter2", "KONDATE_CONFIG": file}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a short secret: %v", err)
 	}
 }
 

@@ -12,19 +12,24 @@ import (
 // remote finds the server that a command talks to.
 type remote struct {
 	URL     string `placeholder:"URL" help:"Server to talk to; empty: the one that runs on the data dir."`
+	Key     string `placeholder:"KEY" help:"API key for the server, better given as KONDATE_KEY: other users of the machine see flags. Empty: that of the commands beside the server on the data dir, if it has one."`
 	DataDir string `default:".kondate" help:"Data dir of the server." type:"path"`
 }
 
 func (r remote) client() (*client, error) {
-	base := r.URL
-	if base == "" {
-		c, err := readConnection(r.DataDir)
-		if err != nil {
-			return nil, err
-		}
-		base = c.HTTPURL
+	cl := &client{base: r.URL, key: r.Key, http: &http.Client{}}
+	if cl.base != "" {
+		return cl, nil // the key of the data dir is not for a server that somebody names
 	}
-	return &client{base: base, http: &http.Client{}}, nil
+	c, err := readConnection(r.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	cl.base = c.HTTPURL
+	if cl.key == "" {
+		cl.key = c.Key
+	}
+	return cl, nil
 }
 
 type submitCommand struct {

@@ -37,9 +37,13 @@ func (a *API) Close() { a.closingOnce.Do(func() { close(a.closing) }) }
 var errStopping = errors.New("the server stops")
 
 // Routes adds the API's routes. Register it before other routes: its first step turns a panic of any later handler
-// into a 500. The app's ErrorHandler has to be [ErrorHandler] and its BodyLimit [MaxBodyBytes].
-func (a *API) Routes(router fiber.Router) {
+// into a 500, its second is middleware, which stands before all routes of the router. The app's ErrorHandler has to be
+// [ErrorHandler] and its BodyLimit [MaxBodyBytes].
+func (a *API) Routes(router fiber.Router, middleware ...fiber.Handler) {
 	router.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.panicked}))
+	for _, step := range middleware {
+		router.Use(step)
+	}
 
 	router.Get("/healthz", a.healthz)
 	router.Get("/readyz", a.readyz)
@@ -75,7 +79,17 @@ func (a *API) sessionKey(c *fiber.Ctx) (menu.Key, error) {
 	if err != nil {
 		return menu.Key{}, badParameter("id", err.Error())
 	}
-	return menu.Key{Tenant: a.cfg.Tenant(c), Session: id}, nil
+	key := menu.Key{Tenant: a.cfg.Tenant(c), Session: id}
+	if !a.sees(c, key) {
+		return menu.Key{}, notFound("session " + string(id))
+	}
+	return key, nil
+}
+
+// sees says whether a request may see a session of its tenant.
+func (a *API) sees(c *fiber.Ctx, key menu.Key) bool {
+	only := a.cfg.OnlySession(c)
+	return only == "" || only == key.Session
 }
 
 func dishID(c *fiber.Ctx) (menu.DishID, error) {

@@ -83,12 +83,14 @@ type Config struct {
 	Failures       Failures
 	Reservations   Reservations
 	Images         Images
-	Tenant         func(*fiber.Ctx) menu.Tenant // who asks; the result must not refer to the request's memory
-	Checks         []Check                      // of /readyz; may be empty
-	BatchSize      int                          // dishes in one menu.submitted event at most
-	RequestTimeout time.Duration                // a request's deadline; default 10 s, at most 45 s
-	WaitTimeout    time.Duration                // how long a read waits for the projection; default 5 s
-	Now            func() time.Time             // the clock of recorded events
+	Tenant         func(*fiber.Ctx) menu.Tenant    // who asks; the result must not refer to the request's memory
+	OnlySession    func(*fiber.Ctx) menu.SessionID // the only session that a request may see; empty: all of its tenant, which is the default
+	StreamToken    func(menu.Key) string           // what stream_url gets as ?token=; nil: nothing
+	Checks         []Check                         // of /readyz; may be empty
+	BatchSize      int                             // dishes in one menu.submitted event at most
+	RequestTimeout time.Duration                   // a request's deadline; default 10 s, at most 45 s
+	WaitTimeout    time.Duration                   // how long a read waits for the projection; default 5 s
+	Now            func() time.Time                // the clock of recorded events
 	Logger         *slog.Logger
 }
 
@@ -130,6 +132,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.WaitTimeout == 0 {
 		c.WaitTimeout = defaultWaitTimeout
+	}
+	if c.OnlySession == nil {
+		c.OnlySession = func(*fiber.Ctx) menu.SessionID { return "" }
 	}
 	return c
 }

@@ -43,7 +43,7 @@ func (a *API) requestImage(c *fiber.Ctx) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	key, err := a.sessionOf(ctx, a.cfg.Tenant(c), id)
+	key, err := a.sessionOf(ctx, c, id)
 	if err != nil {
 		return err
 	}
@@ -71,8 +71,9 @@ func (a *API) requestImage(c *fiber.Ctx) error {
 	return c.Status(http.StatusAccepted).JSON(answer)
 }
 
-// sessionOf returns the session that a dish belongs to.
-func (a *API) sessionOf(ctx context.Context, tenant menu.Tenant, id menu.DishID) (menu.Key, error) {
+// sessionOf returns the session that a dish belongs to, if the request may see it.
+func (a *API) sessionOf(ctx context.Context, c *fiber.Ctx, id menu.DishID) (menu.Key, error) {
+	tenant := a.cfg.Tenant(c)
 	row, err := a.cfg.Rows.Menu(ctx, tenant, id)
 	switch {
 	case errors.Is(err, projections.ErrNotFound):
@@ -80,7 +81,11 @@ func (a *API) sessionOf(ctx context.Context, tenant menu.Tenant, id menu.DishID)
 	case err != nil:
 		return menu.Key{}, unavailable("the database of rows", err)
 	}
-	return menu.Key{Tenant: tenant, Session: row.SessionID}, nil
+	key := menu.Key{Tenant: tenant, Session: row.SessionID}
+	if !a.sees(c, key) {
+		return menu.Key{}, notFound("dish " + string(id))
+	}
+	return key, nil
 }
 
 // imageSVG answers GET /v1/menus/{id}/image.svg.
@@ -97,7 +102,7 @@ func (a *API) image(c *fiber.Ctx, mediaType, extension string) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	key, err := a.sessionOf(ctx, a.cfg.Tenant(c), id)
+	key, err := a.sessionOf(ctx, c, id)
 	if err != nil {
 		return err
 	}

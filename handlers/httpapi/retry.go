@@ -24,7 +24,7 @@ func (a *API) retry(c *fiber.Ctx) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	key, err := a.sessionOf(ctx, a.cfg.Tenant(c), id)
+	key, err := a.sessionOf(ctx, c, id)
 	if err != nil {
 		return err
 	}

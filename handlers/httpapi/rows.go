@@ -86,6 +86,9 @@ func (a *API) menu(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if !a.sees(c, menu.Key{Tenant: tenant, Session: row.SessionID}) {
+		return notFound("row under this id")
+	}
 	return fresh(c, row.LastSeq, row)
 }
 

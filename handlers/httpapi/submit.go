@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -144,7 +145,7 @@ func (a *API) record(ctx context.Context, key menu.Key, repeatable bool, sub sub
 			return answer, err
 		}
 	}
-	answer, proposed := accepted{SessionID: key.Session, StreamURL: streamURL(key)}, make([]eventstore.Proposed, len(events))
+	answer, proposed := accepted{SessionID: key.Session, StreamURL: a.streamURL(key)}, make([]eventstore.Proposed, len(events))
 	now := a.cfg.Now()
 	var ids []menu.DishID
 	for i, event := range events {
@@ -181,7 +182,7 @@ func (a *API) recorded(ctx context.Context, key menu.Key, sub submission) (answe
 	if err != nil {
 		return answer, false, unavailable("the event log", err)
 	}
-	answer = accepted{SessionID: key.Session, StreamURL: streamURL(key)}
+	answer = accepted{SessionID: key.Session, StreamURL: a.streamURL(key)}
 	var session menu.Session
 	for _, e := range entries {
 		if e.Event == nil {
@@ -254,4 +255,11 @@ func idsTaken(ids, taken []menu.DishID) error {
 	return p
 }
 
-func streamURL(key menu.Key) string { return "/v1/sessions/" + string(key.Session) + "/events" }
+// streamURL is where a session's stream is, for a client that may have no other credential than this address.
+func (a *API) streamURL(key menu.Key) string {
+	path := "/v1/sessions/" + string(key.Session) + "/events"
+	if a.cfg.StreamToken == nil {
+		return path
+	}
+	return path + "?token=" + url.QueryEscape(a.cfg.StreamToken(key))
+}

@@ -13,6 +13,36 @@ const languages = [["ja", "Japanese"], ["en", "English"], ["zh-Hans", "Chinese (
 
 const samples = [["izakaya", "大衆酒場 まる福 – izakaya"], ["soba", "手打ち蕎麦 むらさき庵 – soba"], ["grill", "The Harbour Grill – English"]];
 
+// The credentials, where the server wants any: the token in a session's address opens that session; the API key that was
+// entered here, for as long as the tab is open, does the rest.
+const token = new URLSearchParams(location.search).get("token");
+const keyName = "kondate.key";
+
+function storedKey() {
+  try {
+    return sessionStorage.getItem(keyName);
+  } catch {
+    return null; // a browser without storage
+  }
+}
+
+function storeKey(key) {
+  try {
+    if (key) sessionStorage.setItem(keyName, key);
+    else sessionStorage.removeItem(keyName);
+  } catch {
+    // then it is asked for again
+  }
+}
+
+// withCredentials adds what a request needs. A token wins where it can: its session may be another tenant's than the key.
+function withCredentials(url, { headers = {}, ...options } = {}) {
+  const key = storedKey();
+  if (token && !options.method) url += `${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
+  else if (key) headers = { ...headers, Authorization: `Bearer ${key}` };
+  return [url, { ...options, headers }];
+}
+
 // compose shows the form.
 function compose() {
   $("compose").hidden = false;
@@ -55,12 +85,19 @@ function compose() {
     event.preventDefault();
     $("problem").hidden = true;
     $("send").disabled = true;
+    if ($("key").value.trim()) storeKey($("key").value.trim());
     try {
       const body = JSON.stringify({ source_language: $("source").value, target_language: $("target").value, ...read() });
       if (body !== attempt.body) attempt = { body, key: randomKey() };
       const accepted = await call("/v1/sessions", { method: "POST", headers: { "Content-Type": "application/json", "Idempotency-Key": attempt.key }, body });
-      location.assign(`/?session=${encodeURIComponent(accepted.session_id)}`);
+      const opens = new URL(accepted.stream_url, location.href).searchParams.get("token");
+      location.assign(`/?session=${encodeURIComponent(accepted.session_id)}${opens ? `&token=${encodeURIComponent(opens)}` : ""}`);
     } catch (failure) {
+      if (failure.status === 401 || failure.status === 403) {
+        storeKey(null);
+        $("key-row").hidden = false;
+        $("key").focus();
+      }
       complain(failure);
     } finally {
       $("send").disabled = false;
@@ -87,7 +124,7 @@ function randomKey() {
 
 // call returns the JSON that the server answers with, or throws an Error with the problem that it reports.
 async function call(url, options) {
-  const response = await fetch(url, options);
+  const response = await fetch(...withCredentials(url, options));
   const body = await response.json().catch(() => null);
   if (response.ok) return body;
   const failure = new Error(`the server answered ${response.status}`);
@@ -174,7 +211,9 @@ function watch(id) {
   let stop = () => {};
   function start() {
     stop();
-    stop = follow(`${path}/events`, {
+    const [url, { headers }] = withCredentials(`${path}/events`);
+    stop = follow(url, {
+      headers,
       event(type, event) {
         // A type with a dot is an event of the log; the others are the stream's own.
         if (type === "reset") {
@@ -188,6 +227,7 @@ function watch(id) {
       state(state, detail) {
         connection = state;
         if (state === "failed" && /\b404$/u.test(detail.error.message)) connection = "missing";
+        if (state === "failed" && /\b401$/u.test(detail.error.message)) connection = "locked";
         if (state === "failed" && /\b410$/u.test(detail.error.message)) {
           connection = "ended";
           rows();
@@ -202,6 +242,7 @@ function watch(id) {
 
 function stateText(session, connection) {
   if (connection === "missing") return "There is no such session on this server.";
+  if (connection === "locked") return token ? "This link has expired. Ask for a new one whoever sent it." : "This session opens with the link that its sender has.";
   switch (session.status) {
     case "erased":
       return "This session was erased.";
