@@ -32,7 +32,7 @@ func TestTranslation(t *testing.T) {
 		{"Soupe de poisson", "", "fr", "en", "Fish soup"},
 		{"Risotto ai gamberi", "", "it", "ja", "海老リゾット"},
 		{"Pan-seared salmon, lemon butter, crushed potatoes", "", "en", "ja", "鮭のポワレ レモンバターとつぶしたじゃがいも添え"},
-		{"Chicken, leek and ham pie", "", "en", "ja", "鶏肉・ねぎ・ハムパイ"},
+		{"Chicken, leek and ham pie", "", "en", "ja", "鶏肉・ポロねぎ・ハムパイ"},
 		{"Grilled sea bass, fennel and orange salad", "", "en", "ja", "すずきのグリル フェンネルとオレンジサラダ添え"},
 		{"Fillet of cod, chorizo and white beans", "", "en", "ja", "たら チョリソーと白いんげん豆添え"},
 		{"Magret de canard rôti, sauce aux cerises, purée de céleri", "", "fr", "en", "Roast duck breast with cherry sauce and mashed celery"},
@@ -46,7 +46,7 @@ func TestTranslation(t *testing.T) {
 		{"Cottage pie", "", "en", "ja", "コテージパイ"},
 		{"Suprême de volaille, jus au thym", "", "fr", "en", "Chicken with thyme jus"},
 		{"Semifreddo al pistacchio", "Dolci", "it", "en", "Semifreddo (soft frozen cream) with pistachio"},
-		{"Carpaccio di polpo, rucola e pomodorini", "", "it", "ja", "たこカルパッチョ ルッコラとトマト添え"},
+		{"Carpaccio di polpo, rucola e pomodorini", "", "it", "ja", "たこのカルパッチョ ルッコラとトマト添え"},
 	}
 	for _, tt := range tests {
 		r := load(t).Read(cuisine.Query{Name: tt.name, Category: tt.category, SourceLanguage: tt.source, TargetLanguage: tt.target})
