@@ -23,21 +23,25 @@ type composer struct {
 	unknown  []string
 	choice   bool
 	opaque   bool
-	joined   bool // last token was と
-	comma    bool // a comma of a western line came since the last phrase
-	barrier  bool // a gap came since the last word
+	diet     string // vegan, vegetarian: what the restaurant calls the dish
+	joined   bool   // last token was と
+	comma    bool   // a comma of a western line came since the last phrase
+	barrier  bool   // a gap came since the last word
 	withNext bool
 	text     []rune
 	guess    func(string) string // the reading of a word that no table has, or ""
 }
 
 func (c *composer) add(tokens []token) {
+	if c.west {
+		tokens = settle(tokens)
+	}
 	tokens, dropped := readable(tokens)
 	c.unknown = append(c.unknown, dropped...)
 	for i, t := range tokens {
 		switch {
 		case t.gap:
-			if t.text == "," && c.west {
+			if (t.text == "," || t.text == ";") && c.west {
 				c.flushHeads()
 				c.comma = true
 			}
@@ -113,7 +117,7 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 		p.en = en // "skewer skewer"
 	}
 	if p.ja = t.ja; ja != "" {
-		if p.ja = ja + t.ja; t.JaTmpl != "" {
+		if p.ja = c.glue(ja, args) + t.ja; t.JaTmpl != "" {
 			p.ja = strings.Replace(t.JaTmpl, "{}", ja, 1)
 		}
 	}
@@ -171,7 +175,7 @@ func (c *composer) dish(t token) {
 		foods, sauces := split2(args)
 		p.en = strings.TrimSpace(joinInner(foods)+" "+joinAttributes(sauces)) + " " + p.inner()
 		p.short = ""
-		p.ja = joinPhrases(args, "ja") + p.ja
+		p.ja = c.glue(joinPhrases(args, "ja"), args) + p.ja
 		p.start = args[0].start
 		p.uses = yield(p.uses, args, usual)
 		for _, a := range args {
@@ -187,6 +191,9 @@ func (c *composer) head(t token, last, of bool) {
 	n := c.trailing(t.term.Wide, true)
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
+	}
+	if c.latin && t.term.kind == kindMethod && !strings.Contains(t.text, " ") {
+		n = min(n, 1) // œuf et noisettes torréfiées: a participle belongs to the word before it
 	}
 	if of || (c.joined && !t.term.Wide) {
 		n = 0
@@ -254,8 +261,12 @@ func (c *composer) modifier(t token, last bool) {
 		}
 		c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
 	case roleClaim:
-		c.claims = append(c.claims, t.text)
-	default: // of, drop, service, a lone unit: nothing to say
+		c.claim(t)
+	case roleOf:
+		if isAside(t.text) {
+			c.aside()
+		}
+	default: // drop, service, a lone unit: nothing to say
 	}
 }
 

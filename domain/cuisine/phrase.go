@@ -21,6 +21,9 @@ type phrase struct {
 
 func (p *phrase) adorn(m *term) {
 	p.en, p.ja = m.English+" "+p.inner(), m.ja+p.ja
+	if strings.HasPrefix(m.English, "with ") {
+		p.en = p.inner() + " " + m.English
+	}
 	p.short = ""
 	p.uses = slices.Concat(p.uses, m.parts)
 }
@@ -161,6 +164,9 @@ func (c *composer) cut(p phrase) bool {
 	i := slices.IndexFunc(last.uses, func(u use) bool { return isAnimalFood(u.term) })
 	if !last.open || i < 0 {
 		return false
+	}
+	if !c.comma && swallows(last, p.term) {
+		return true
 	}
 	animal, cut := p.term, last.uses[i].term
 	switch {

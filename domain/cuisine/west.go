@@ -1,0 +1,197 @@
+package cuisine
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// numero is a size of oysters, which says nothing of the dish: "n°3".
+var numero = regexp.MustCompile(`\bn°\s?\d+`)
+
+// westernSigns makes one sign of those that part a western line: a comma before what comes with the dish, a semicolon
+// behind a name that the kitchen gave it ("La Forestière : champignons, lardons").
+func westernSigns(text []rune) []rune {
+	out := []rune(numero.ReplaceAllString(string(text), ""))
+	for i, r := range out {
+		open := i+1 == len(out) || out[i+1] == ' '
+		switch {
+		case r == ':' && open:
+			out[i] = ';'
+		case (r == '–' || r == '—' || r == '-') && open && i > 0 && out[i-1] == ' ':
+			out[i] = ','
+		}
+	}
+	return out
+}
+
+// isAside tells the French and Italian "à la", "au", "alla" from "de" and "di": behind a food it begins what comes with it.
+func isAside(text string) bool {
+	first, _, _ := strings.Cut(text, " ")
+	switch first {
+	case "a", "au", "aux", "al", "alla", "allo", "alle", "ai", "agli", "all":
+		return true
+	default:
+		return false
+	}
+}
+
+// aside lets the words that follow come with the dish, unless a head still waits for what it is made of (tarte aux pommes).
+func (c *composer) aside() {
+	if !c.latin || c.joined || c.comma || c.withNext || slices.ContainsFunc(c.phrases, func(p phrase) bool { return p.comma }) {
+		return
+	}
+	if n := len(c.heads); n > 0 && c.heads[n-1].phrases >= len(c.phrases) {
+		return
+	}
+	if c.flushHeads(); len(c.phrases) > 0 {
+		c.withNext = true
+	}
+}
+
+// parts a western line: a comma, "and", "with", "or", "à la".
+func partsLine(t token) bool {
+	if t.gap {
+		return t.text != " " && t.text != "'" && t.text != "-" && t.text != "."
+	}
+	if t.term == nil {
+		return false
+	}
+	switch t.term.Role {
+	case roleAnd, roleOr, roleWithNext:
+		return true
+	case roleOf:
+		return isAside(t.text)
+	default:
+		return false
+	}
+}
+
+// settle decides what becomes of the words that no table has, between one sign that parts the line and the next. What was
+// cooked in some way keeps its name as printed ("braised xyz"), and so does the first thing of the line: the honey that
+// comes with it is not the dish. Adjectives of an unknown word fall away with it.
+func settle(tokens []token) []token {
+	var out []token
+	for start := 0; start < len(tokens); {
+		end := start
+		for end < len(tokens) && !partsLine(tokens[end]) {
+			end++
+		}
+		chunk := tokens[start:end]
+		first, label := start == 0 && end < len(tokens), end < len(tokens) && tokens[end].text == ";"
+		out = append(out, settled(chunk, first && !label)...)
+		if end < len(tokens) {
+			out = append(out, tokens[end])
+		}
+		start = end + 1
+	}
+	return out
+}
+
+func settled(chunk []token, first bool) []token {
+	unknown, food, method := -1, false, false
+	for i, t := range chunk {
+		switch {
+		case t.unknown() && unknown < 0 && strings.ContainsFunc(t.text, unicode.IsLetter):
+			unknown = i
+		case t.term == nil || t.term.kind == kindModifier:
+		case t.term.kind == kindMethod:
+			method = true
+		default:
+			food = true
+		}
+	}
+	if unknown < 0 || food {
+		return chunk
+	}
+	var out []token
+	for i, t := range chunk {
+		switch {
+		case t.unknown() && (method || first):
+			n := len(out)
+			if n > 1 && out[n-1].text == " " && out[n-2].kept {
+				out[n-2].end, out[n-2].text = t.end, out[n-2].text+" "+t.text
+				out = out[:n-1]
+				continue
+			}
+			t.kept = true
+			out = append(out, t)
+		case t.term != nil && t.term.Role == roleAdjective && !method && !first && i >= 0:
+		default:
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// swallows tells a word that only names the animal of the cut before it: onglet de bœuf, rack of lamb.
+func swallows(last *phrase, animal *term) bool {
+	if last.term == nil || last.term.Group != "meat" || last.term == animal || last.term.Role == roleCut {
+		return false
+	}
+	switch animal.ID {
+	case "beef", "veal", "pork", "lamb", "chicken", "duck":
+	default:
+		return false
+	}
+	return strings.Contains(last.en, animal.English) || (len(animal.leaves) > 0 && slices.ContainsFunc(last.term.leaves, func(l leafUse) bool {
+		return l.cert == classical && l.leaf == animal.leaves[0].leaf
+	}))
+}
+
+// avoids tells whether what the restaurant calls the dish speaks against an ingredient of the usual recipe. It then stays
+// possible: the claim is the restaurant's.
+func avoids(diet string, t *term) bool {
+	switch t.animalAt(usual) {
+	case animalMeat, animalFish:
+		return diet != ""
+	case "":
+		return false
+	default:
+		return diet == "vegan"
+	}
+}
+
+// claim notes what the restaurant says of the dish. Said of a side only ("vegan slaw") it tells nothing about the rest.
+func (c *composer) claim(t token) {
+	c.claims = append(c.claims, t.text)
+	if t.term.English == "" {
+		return
+	}
+	if c.comma || c.withNext || len(c.withs) > 0 || slices.ContainsFunc(c.phrases, func(p phrase) bool { return p.comma }) {
+		return
+	}
+	if c.diet != "vegan" {
+		c.diet = t.term.Diet
+	}
+	c.adjEN, c.adjJA = append(c.adjEN, t.term.English), append(c.adjJA, t.term.ja)
+}
+
+// shorten cuts the last things that come with the dish until the line fits.
+func shorten(line string, limit int) string {
+	for len([]rune(line)) > limit {
+		with := strings.Index(line, " with ")
+		if with < 0 {
+			break
+		}
+		i := max(strings.LastIndex(line, ", "), strings.LastIndex(line, " and "), with)
+		line = line[:i]
+	}
+	return line
+}
+
+// glue puts の behind a list in front of the Japanese word for what is made of it: 鶏肉・ハムのパイ, but 鶏肉パイ.
+func (c *composer) glue(ja string, args []phrase) string {
+	if c.west && (len(args) > 1 || strings.Contains(ja, "の")) {
+		return ja + "の"
+	}
+	return ja
+}
+
+// holds tells whether a recipe names all of these ingredients.
+func holds(dish *term, uses []use) bool {
+	return len(uses) > 0 && !slices.ContainsFunc(uses, func(u use) bool {
+		return !slices.ContainsFunc(dish.parts, func(o use) bool { return o.term == u.term })
+	})
+}
