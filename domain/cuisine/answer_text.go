@@ -131,7 +131,7 @@ func (r Reading) categoryLine() string {
 		return cut(upperFirst(s), maxTranslation)
 	}
 	var out []string
-	for part := range strings.FieldsFuncSeq(string(main), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
+	for part := range strings.FieldsFuncSeq(headingSigns(string(main), r.source), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
 		key := lookupKey(part)
 		if s := r.heading(key); s != "" {
 			out = append(out, s)
@@ -246,7 +246,7 @@ func (r Reading) describe() string {
 		}
 	}
 	said := strings.ToLower(s)
-	hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(said, strings.ToLower(n)) })
+	hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(said, singular(strings.ToLower(n))) })
 	if len(hidden) > 0 {
 		s += " Usually also " + joinWords(hidden, "and") + "."
 	}
@@ -259,7 +259,7 @@ func (r Reading) describe() string {
 // saidAll tells whether a line names all of these ingredients already.
 func saidAll(line string, names []string) bool {
 	line = strings.ToLower(line)
-	return !slices.ContainsFunc(names, func(n string) bool { return !strings.Contains(line, strings.ToLower(n)) })
+	return !slices.ContainsFunc(names, func(n string) bool { return !strings.Contains(line, singular(strings.ToLower(n))) })
 }
 
 // kindOfDish says what a dish is made of on the whole, for a line whose words a guest may not know (andouillette).
@@ -307,6 +307,9 @@ func (r Reading) ingredientNames() (named, shown, hidden []string) {
 }
 
 func (r Reading) serving() string {
+	if line := strings.ToLower(r.lineEN); strings.HasPrefix(line, "cold ") || strings.HasPrefix(line, "chilled ") || strings.HasPrefix(line, "iced ") {
+		return "cold"
+	}
 	for _, t := range []*term{r.dish, r.last, r.family} {
 		if t != nil && t.Serving != "" {
 			return t.Serving

@@ -64,6 +64,9 @@ func (c *composer) add(tokens []token) {
 func (c *composer) word(t token, last, of bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
+		if isSide(t) {
+			c.aside()
+		}
 		c.food(t)
 	case kindDish:
 		c.dish(t)
@@ -98,9 +101,14 @@ func (c *composer) push(p phrase) {
 // apply makes the phrase that a method or head forms with its arguments.
 func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	foods, sauces := split2(args)
+	if c.west && strings.HasPrefix(t.English, "{} ") && t.kind == kindHead {
+		foods = attributes(foods)
+	}
 	en, after := joinInner(foods), ""
 	switch {
 	case len(sauces) == 0:
+	case c.west && strings.HasPrefix(t.English, "{}") && len(args) > 2 && args[len(args)-1].joined: // chicken, leek and tarragon pie
+		en = joinInner(args)
 	case strings.HasPrefix(t.English, "{}") || len(foods) == 0:
 		if attr := joinAttributes(sauces); args[0].sauce {
 			en = strings.TrimSpace(attr + " " + en)
@@ -177,6 +185,7 @@ func (c *composer) dish(t token) {
 		p.short = ""
 		p.ja = c.glue(joinPhrases(args, "ja"), args) + p.ja
 		p.start = args[0].start
+		c.joined, c.comma = args[0].joined, args[0].comma
 		p.uses = yield(p.uses, args, usual)
 		for _, a := range args {
 			p.uses = slices.Concat(p.uses, a.uses)
@@ -188,6 +197,9 @@ func (c *composer) dish(t token) {
 }
 
 func (c *composer) head(t token, last, of bool) {
+	if w := len(c.heads); c.latin && c.joined && t.term.kind == kindHead && w > 0 && c.heads[w-1].phrases < len(c.phrases) && !c.withNext {
+		c.flushHeads() // tarte aux noix et glace au miel: two dishes
+	}
 	n := c.trailing(t.term.Wide, true)
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
@@ -205,7 +217,7 @@ func (c *composer) head(t token, last, of bool) {
 		c.joined, c.comma = args[0].joined, args[0].comma
 		c.push(p)
 	case c.latin && t.term.kind == kindHead && !last:
-		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
+		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext, nil})
 		c.joined, c.comma = false, false
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
@@ -227,6 +239,9 @@ func (c *composer) modifier(t token, last bool) {
 		switch {
 		case len(c.phrases) == 0 && len(c.pending) == 0 && len(c.heads) == 0:
 			c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
+		case c.latin && len(c.heads) > 0 && c.heads[len(c.heads)-1].phrases == len(c.phrases):
+			h := &c.heads[len(c.heads)-1]
+			h.adjectives = append(h.adjectives, m)
 		case c.latin && len(c.phrases) > 0:
 			c.phrases[len(c.phrases)-1].adorn(m)
 		default:

@@ -82,7 +82,9 @@ func split2(ps []phrase) (foods, sauces []phrase) {
 func joinAttributes(sauces []phrase) string {
 	var out []string
 	for _, s := range sauces {
-		if s.term != nil && s.term.Bare != "" {
+		if s.term != nil && s.term.kind == kindHead && s.en != s.term.Bare { // strawberry jam
+			out = append(out, strings.TrimSuffix(s.en, " sauce"))
+		} else if s.term != nil && s.term.Bare != "" {
 			out = append(out, s.term.Bare)
 		} else {
 			out = append(out, s.en)
@@ -190,6 +192,7 @@ type waiting struct {
 	withs         int
 	joined, comma bool
 	withNext      bool
+	adjectives    []*term // tagliatelles fraîches
 }
 
 // flushHeads closes French and Italian heads over what followed them.
@@ -212,7 +215,11 @@ func (c *composer) flushHeads() {
 			c.dish(h.token)
 			continue
 		}
-		c.push(c.apply(h.token.term, args, start))
+		p := c.apply(h.token.term, args, start)
+		for _, m := range h.adjectives {
+			p.adorn(m)
+		}
+		c.push(p)
 	}
 	c.heads = nil
 	c.joined, c.comma, c.withNext = joined, comma, next

@@ -155,7 +155,7 @@ func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 		sub := &composer{latin: c.latin, west: c.west, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e), guess: k.guess}
 		sub.add(tokens)
 		sub.finish()
-		if sub.diet != "" {
+		if sub.diet != "" && len(sub.unknown) == 0 { // not (vegan option)
 			c.diet, r.dietAll = sub.diet, true
 		}
 		c.claims, c.sizes, c.choice = append(c.claims, sub.claims...), append(c.sizes, sub.sizes...), c.choice || sub.choice
@@ -313,7 +313,7 @@ func line(c *composer, lang string) string {
 	if c.choice {
 		and = "or"
 	}
-	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
+	main, withs := joinPhrases(c.phrases, lang), ""
 	if lang == "en" {
 		withs = joinInner(slices.DeleteFunc(slices.Clone(c.withs), func(p phrase) bool { return strings.Contains(main, p.inner()) }))
 		if len(c.phrases) > 1 || len(c.adjEN) > 0 || (withs != "" && strings.Contains(main, " with ")) {
@@ -323,13 +323,16 @@ func line(c *composer, lang string) string {
 		withs = joinPhrases(slices.DeleteFunc(slices.Clone(c.withs), func(p phrase) bool { return c.west && strings.Contains(main, p.ja) }), lang)
 	}
 	before, after := theFirst(c.adjEN), ""
-	if i := slices.IndexFunc(before, func(a string) bool { return strings.HasPrefix(a, "with ") }); i >= 0 && main != "" {
-		before, after = slices.Concat(before[:i], before[i+1:]), " "+before[i]
+	if i := slices.IndexFunc(before, func(a string) bool { return strings.HasPrefix(a, "with ") }); lang == "en" && i >= 0 && main != "" {
+		if food := strings.TrimSuffix(before[i][len("with "):], "s"); !strings.Contains(strings.ToLower(main), food) {
+			after = " " + before[i]
+		}
+		before = slices.Concat(before[:i], before[i+1:])
 	}
 	main += after
 	adj := strings.Join(before, " ")
 	if main == "" && lang == "en" { // the chef's choice, and nothing more is said
-		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" {
+		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" || strings.HasSuffix(adj, " of the day") {
 			return s
 		}
 		return adj + " dish"

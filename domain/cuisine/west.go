@@ -75,18 +75,24 @@ func settle(tokens []token) []token {
 	var out []token
 	for start := 0; start < len(tokens); {
 		end := start
-		for end < len(tokens) && !partsLine(tokens[end]) {
+		for end < len(tokens) && !partsLine(tokens[end]) && (end == start || !isSide(tokens[end])) {
 			end++
 		}
 		chunk := tokens[start:end]
 		first, label := start == 0 && end < len(tokens), end < len(tokens) && tokens[end].text == ";"
 		out = append(out, settled(chunk, first && !label)...)
-		if end < len(tokens) {
+		start = end
+		if end < len(tokens) && partsLine(tokens[end]) {
 			out = append(out, tokens[end])
+			start = end + 1
 		}
-		start = end + 1
 	}
 	return out
+}
+
+// isSide tells a food that the tables have with its "au" or "alla": au poivre.
+func isSide(t token) bool {
+	return t.term != nil && (t.term.kind == kindIngredient || t.term.kind == kindSauce) && strings.Contains(t.text, " ") && isAside(t.text)
 }
 
 func settled(chunk []token, first bool) []token {
@@ -96,7 +102,7 @@ func settled(chunk []token, first bool) []token {
 		case t.unknown() && unknown < 0 && strings.ContainsFunc(t.text, unicode.IsLetter):
 			unknown = i
 		case t.term == nil || t.term.kind == kindModifier:
-		case t.term.kind == kindMethod:
+		case t.term.kind == kindMethod || (t.term.kind == kindHead && strings.HasSuffix(t.term.English, " {}")): // braised {}
 			method = true
 		default:
 			food = true
@@ -141,15 +147,17 @@ func swallows(last *phrase, animal *term) bool {
 }
 
 // avoids tells whether what the restaurant calls the dish speaks against an ingredient of the usual recipe. It then stays
-// possible: the claim is the restaurant's.
+// possible: the claim is the restaurant's. Only what is all of an animal is meant: a bun may have milk, and still is wheat.
 func avoids(diet string, t *term) bool {
-	switch t.animalAt(usual) {
-	case animalMeat, animalFish:
+	switch t.Group {
+	case "meat", "processed_meat", "fish", "shellfish", "fish_paste":
 		return diet != ""
-	case "":
-		return false
-	default:
+	case "stock":
+		return diet != "" && t.animalAt(usual) != ""
+	case "egg", "dairy":
 		return diet == "vegan"
+	default:
+		return false
 	}
 }
 
@@ -170,13 +178,17 @@ func (c *composer) claim(t token) {
 
 // shorten cuts the last things that come with the dish until the line fits.
 func shorten(line string, limit int) string {
-	for len([]rune(line)) > limit {
+	cutOff := false
+	for len([]rune(line)) > limit-2 {
 		with := strings.Index(line, " with ")
 		if with < 0 {
 			break
 		}
 		i := max(strings.LastIndex(line, ", "), strings.LastIndex(line, " and "), with)
-		line = line[:i]
+		line, cutOff = line[:i], true
+	}
+	if i := strings.LastIndex(line, ", "); cutOff && i > strings.Index(line, " with ") && !strings.Contains(line[i:], " and ") {
+		line = line[:i] + " and " + line[i+2:]
 	}
 	return line
 }
@@ -194,4 +206,34 @@ func holds(dish *term, uses []use) bool {
 	return len(uses) > 0 && !slices.ContainsFunc(uses, func(u use) bool {
 		return !slices.ContainsFunc(dish.parts, func(o use) bool { return o.term == u.term })
 	})
+}
+
+// attributes gives foods the form they have in front of a noun: lentil salad, mixed berry tart.
+func attributes(foods []phrase) []phrase {
+	out := slices.Clone(foods)
+	for i, p := range out {
+		if p.term != nil && p.term.kind == kindIngredient {
+			out[i].en, out[i].short = singular(p.inner()), ""
+		}
+	}
+	return out
+}
+
+func singular(noun string) string {
+	for _, end := range [...][2]string{{"ss", "ss"}, {"us", "us"}, {"is", "is"}, {"ries", "ry"}, {"toes", "to"}, {"s", ""}} {
+		if stem, ok := strings.CutSuffix(noun, end[0]); ok {
+			return stem + end[1]
+		}
+	}
+	return noun
+}
+
+// headingSigns parts a heading where it says "and": Fromages et desserts.
+func headingSigns(heading, source string) string {
+	for lang, and := range map[string]string{"en": " and ", "fr": " et ", "it": " e "} {
+		if lang == source {
+			heading = strings.ReplaceAll(heading, and, ",")
+		}
+	}
+	return heading
 }
