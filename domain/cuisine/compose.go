@@ -119,6 +119,9 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 		after = " with " + joinInner(sauces)
 	}
 	ja := joinPhrases(slices.Concat(foods, sauces), "ja")
+	if strings.HasSuffix(t.English, "roasted {}") {
+		en = strings.TrimPrefix(en, "roast ") // said once
+	}
 	p := phrase{term: t, start: start, food: len(t.parts) > 0, sauce: t.Group == "sauce", open: t.Group == "sauce"}
 	p.en = strings.Replace(t.English, "{}", en, 1) + after
 	if noun, ok := strings.CutPrefix(t.English, "{} "); ok && strings.HasSuffix(en, noun) {
@@ -127,6 +130,9 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	if p.ja = t.ja; ja != "" {
 		if p.ja = c.glue(ja, args) + t.ja; t.JaTmpl != "" {
 			p.ja = strings.Replace(t.JaTmpl, "{}", ja, 1)
+		}
+		if made, ok := strings.CutPrefix(t.JaTmpl, "{}の"); ok && c.west && strings.HasSuffix(ja, made) {
+			p.ja = ja // のローストのロースト
 		}
 	}
 	if en == "" {
@@ -207,6 +213,9 @@ func (c *composer) head(t token, last, of bool) {
 	if c.latin && t.term.kind == kindMethod && !strings.Contains(t.text, " ") {
 		n = min(n, 1) // œuf et noisettes torréfiées: a participle belongs to the word before it
 	}
+	if c.latin && t.term.kind == kindMethod && n == 0 && len(c.phrases) > 0 && !c.comma {
+		n = 1 // carré rôti en croûte d'herbes
+	}
 	if of || (c.joined && !t.term.Wide) {
 		n = 0
 	}
@@ -250,6 +259,9 @@ func (c *composer) modifier(t token, last bool) {
 	case roleSize:
 		c.sizes = append(c.sizes, m.English)
 	case roleAnd:
+		if w := len(c.heads); c.latin && w > 0 && !c.withNext && c.heads[w-1].phrases == len(c.phrases) {
+			c.flushHeads() // toasts et citron: nothing was put on the toast
+		}
 		c.joined, c.comma = true, false
 	case roleOr:
 		c.choice, c.joined = true, true

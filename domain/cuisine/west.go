@@ -237,3 +237,21 @@ func headingSigns(heading, source string) string {
 	}
 	return heading
 }
+
+// compound joins two English words that stand side by side into one sauce: tarragon cream sauce, truffle honey butter.
+func (c *composer) compound(p phrase) bool {
+	list := c.phrases
+	if c.withNext {
+		list = c.withs
+	}
+	if !c.west || c.latin || !p.sauce || c.joined || c.comma || len(c.pending) > 0 || len(list) == 0 {
+		return false
+	}
+	last := &list[len(list)-1]
+	if !last.sauce || !last.open || last.term == nil {
+		return false
+	}
+	last.en, last.ja = last.inner()+" "+p.en, last.ja+p.ja
+	last.short, last.term, last.uses = "", p.term, slices.Concat(last.uses, p.uses)
+	return true
+}
