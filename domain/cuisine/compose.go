@@ -207,6 +207,10 @@ func (c *composer) head(t token, last, of bool) {
 		c.flushHeads() // tarte aux noix et glace au miel: two dishes
 	}
 	n := c.trailing(t.term.Wide, true)
+	if n == 1 && !last && c.glazes(t.term) {
+		c.pending = append(c.pending, t.term)
+		return
+	}
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
 	}
@@ -367,7 +371,7 @@ func (c *composer) finish() {
 		}
 		kept, moved := c.phrases[:0:0], false
 		for i, p := range c.phrases {
-			if moved = i > 0 && (p.comma || (c.west && moved && p.joined) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
+			if moved = i > 0 && (p.comma || (c.west && moved) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
 				c.withs = append(c.withs, p)
 			} else {
 				kept = append(kept, p)

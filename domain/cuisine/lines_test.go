@@ -63,6 +63,8 @@ func TestTranslation(t *testing.T) {
 		{"Roast chicken, tarragon cream sauce", "", "en", "ja", "ローストチキン エストラゴンクリームソース添え"},
 		{"Canard rôti à la broche", "", "fr", "en", "Spit-roasted duck"},
 		{"Canard rôti à la broche", "", "fr", "ja", "鴨のロースト"},
+		{"Miso-glazed salmon, rice", "", "en", "ja", "味噌鮭のグラッセ ご飯添え"},
+		{"Poisson du marché, sauce vierge", "", "fr", "en", "Fish of the day with sauce vierge"},
 		{"Plat du jour", "", "fr", "en", "Dish of the day"},
 		{"Gnocchi di zucca al gorgonzola", "", "it", "en", "Pumpkin gnocchi with blue cheese sauce"},
 		{"Suprême de volaille, jus au thym", "", "fr", "en", "Chicken with thyme jus"},

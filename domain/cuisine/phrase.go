@@ -50,7 +50,7 @@ func yield(parts []use, args []phrase, least certainty) []use {
 			switch {
 			case u.role == "main" && u.cert == classical && isAnimalFood(u.term):
 				limit = min(limit, least)
-			case u.role == "main" && u.term.Group == "soy":
+			case u.role == "main" && (u.term.Group == "soy" || u.term.Group == "legume" || u.term.ID == "halloumi" || u.term.ID == "paneer"):
 				limit = min(limit, usual)
 			}
 		}

@@ -255,3 +255,17 @@ func (c *composer) compound(p phrase) bool {
 	last.short, last.term, last.uses = "", p.term, slices.Concat(last.uses, p.uses)
 	return true
 }
+
+// glazes tells an English method that stands between a seasoning and its food, and lets the seasoning wait with it:
+// miso-glazed salmon.
+func (c *composer) glazes(method *term) bool {
+	last := c.phrases[len(c.phrases)-1]
+	if !c.west || c.latin || c.withNext || c.comma || c.joined || method.kind != kindMethod || !strings.HasSuffix(method.English, " {}") || !last.open ||
+		(!last.sauce && (last.term == nil || last.term.Group != "sweet")) {
+		return false
+	}
+	c.take(1)
+	c.joined, c.comma = last.joined, last.comma
+	c.pending = append(c.pending, &term{kind: kindModifier, record: record{English: last.inner()}, ja: last.ja, parts: last.uses})
+	return true
+}

@@ -32,6 +32,8 @@ func TestWesternTraps(t *testing.T) {
 		{"Chicken liver parfait", "en", []string{"chicken", "milk"}, []string{"!egg"}},
 		{"Curry de légumes au lait de coco", "fr", nil, []string{"!wheat"}},
 		{"Filet mignon de porc au cidre et pommes caramélisées", "fr", []string{"pork", "apple"}, nil},
+		{"Halloumi burger", "en", []string{"wheat", "milk"}, []string{"!beef"}},
+		{"Poisson du jour", "fr", []string{"fish"}, nil},
 		{"Sauce gribiche", "fr", []string{"egg"}, nil},
 	}
 	for _, tt := range tests {
