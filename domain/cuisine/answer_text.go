@@ -96,10 +96,7 @@ func (r Reading) translate(d *TranslationData, a *Answer) {
 	if long := line + " (" + strings.Join(sizes, ", ") + ")"; len(sizes) > 0 && len([]rune(long)) <= maxLine {
 		line = long
 	}
-	if i := strings.LastIndex(line, " with "); i > 0 && len([]rune(line)) > maxLine {
-		line = line[:i]
-	}
-	d.Translation = cut(line, maxLine)
+	d.Translation = cut(shorten(line, maxLine), maxLine)
 }
 
 // keepTerm is the word of the menu that a guest should know as well: a loan word of the tables, or what a French or
@@ -134,7 +131,7 @@ func (r Reading) categoryLine() string {
 		return cut(upperFirst(s), maxTranslation)
 	}
 	var out []string
-	for part := range strings.FieldsFuncSeq(string(main), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
+	for part := range strings.FieldsFuncSeq(headingSigns(string(main), r.source), func(c rune) bool { return strings.ContainsRune("・/、&,|", c) }) {
 		key := lookupKey(part)
 		if s := r.heading(key); s != "" {
 			out = append(out, s)
@@ -221,12 +218,15 @@ func (r Reading) describe() string {
 	named, shown, hidden := r.ingredientNames()
 	if r.textLang == "ja" {
 		s := or(r.lineJA, r.printedName()) + "。"
-		if len(shown) > 0 {
+		if !saidAll(s, shown) {
 			s += "主な材料は" + strings.Join(shown, "、") + "。"
 		}
 		hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(s, n) })
 		if len(hidden) > 0 {
 			s += "ふつう" + strings.Join(hidden, "、") + "も使います。"
+		}
+		if strings.Count(s, "。") == 1 {
+			s += r.kindOfDish()
 		}
 		return s
 	}
@@ -237,7 +237,7 @@ func (r Reading) describe() string {
 		hidden = slices.DeleteFunc(hidden, func(n string) bool { // the sentence has said it
 			return slices.ContainsFunc(r.last.parts, func(o use) bool { return o.role == "hidden" && r.name(o.term) == n })
 		})
-	case len(shown) > 1:
+	case len(shown) > 1 && !saidAll(s, shown):
 		s += ": made with " + joinWords(shown, "and") + "."
 	default:
 		s += "."
@@ -246,11 +246,44 @@ func (r Reading) describe() string {
 		}
 	}
 	said := strings.ToLower(s)
-	hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(said, strings.ToLower(n)) })
+	hidden = slices.DeleteFunc(hidden, func(n string) bool { return strings.Contains(said, singular(strings.ToLower(n))) })
 	if len(hidden) > 0 {
 		s += " Usually also " + joinWords(hidden, "and") + "."
 	}
+	if kind := r.kindOfDish(); kind != "" && s == upperFirst(r.lineEN)+"." {
+		s += " " + kind
+	}
 	return s
+}
+
+// saidAll tells whether a line names all of these ingredients already.
+func saidAll(line string, names []string) bool {
+	line = strings.ToLower(line)
+	return !slices.ContainsFunc(names, func(n string) bool { return !strings.Contains(line, singular(strings.ToLower(n))) })
+}
+
+// kindOfDish says what a dish is made of on the whole, for a line whose words a guest may not know (andouillette).
+func (r Reading) kindOfDish() string {
+	for _, u := range r.uses {
+		if u.role != "main" || u.cert < classical {
+			continue
+		}
+		switch u.term.Group {
+		case "meat", "processed_meat":
+			return r.say("A meat dish.", "肉料理です。")
+		case "fish":
+			return r.say("A fish dish.", "魚料理です。")
+		case "shellfish":
+			return r.say("A seafood dish.", "魚介料理です。")
+		case "egg":
+			return r.say("An egg dish.", "卵料理です。")
+		case "vegetable", "mushroom", "potato", "legume":
+			return r.say("A vegetable dish.", "野菜料理です。")
+		default:
+			return ""
+		}
+	}
+	return ""
 }
 
 // ingredientNames lists what the name itself says, all that can be seen, and
@@ -263,7 +296,7 @@ func (r Reading) ingredientNames() (named, shown, hidden []string) {
 		case u.cert == possible:
 		case u.role == "main" || u.role == "secondary":
 			shown = append(shown, name)
-			if !own {
+			if !own && u.cert == classical {
 				named = append(named, name)
 			}
 		default:
@@ -274,12 +307,25 @@ func (r Reading) ingredientNames() (named, shown, hidden []string) {
 }
 
 func (r Reading) serving() string {
+	if line := strings.ToLower(r.lineEN); strings.HasPrefix(line, "cold ") || strings.HasPrefix(line, "chilled ") || strings.HasPrefix(line, "iced ") {
+		return "cold"
+	}
 	for _, t := range []*term{r.dish, r.last, r.family} {
 		if t != nil && t.Serving != "" {
 			return t.Serving
 		}
 	}
 	return "unknown"
+}
+
+// heated tells whether a method cooks what it is done to.
+func heated(method string) bool {
+	switch method {
+	case "cured", "pickled", "marinated", "whipped", "crushed", "served raw", "sliced raw":
+		return false
+	default:
+		return true
+	}
 }
 
 func (r Reading) rawness() string {
@@ -300,7 +346,7 @@ func (r Reading) rawness() string {
 		return "raw"
 	case raw > 0:
 		return "partly_raw"
-	case len(r.methods) > 0:
+	case slices.ContainsFunc(r.methods, heated):
 		return "cooked"
 	default:
 		return "unknown"

@@ -23,21 +23,25 @@ type composer struct {
 	unknown  []string
 	choice   bool
 	opaque   bool
-	joined   bool // last token was と
-	comma    bool // a comma of a western line came since the last phrase
-	barrier  bool // a gap came since the last word
+	diet     string // vegan, vegetarian: what the restaurant calls the dish
+	joined   bool   // last token was と
+	comma    bool   // a comma of a western line came since the last phrase
+	barrier  bool   // a gap came since the last word
 	withNext bool
 	text     []rune
 	guess    func(string) string // the reading of a word that no table has, or ""
 }
 
 func (c *composer) add(tokens []token) {
+	if c.west {
+		tokens = settle(tokens)
+	}
 	tokens, dropped := readable(tokens)
 	c.unknown = append(c.unknown, dropped...)
 	for i, t := range tokens {
 		switch {
 		case t.gap:
-			if t.text == "," && c.west {
+			if (t.text == "," || t.text == ";") && c.west {
 				c.flushHeads()
 				c.comma = true
 			}
@@ -60,6 +64,9 @@ func (c *composer) add(tokens []token) {
 func (c *composer) word(t token, last, of bool) {
 	switch t.term.kind {
 	case kindIngredient, kindSauce:
+		if isSide(t) {
+			c.aside()
+		}
 		c.food(t)
 	case kindDish:
 		c.dish(t)
@@ -94,9 +101,14 @@ func (c *composer) push(p phrase) {
 // apply makes the phrase that a method or head forms with its arguments.
 func (c *composer) apply(t *term, args []phrase, start int) phrase {
 	foods, sauces := split2(args)
+	if c.west && strings.HasPrefix(t.English, "{} ") && t.kind == kindHead {
+		foods = attributes(foods)
+	}
 	en, after := joinInner(foods), ""
 	switch {
 	case len(sauces) == 0:
+	case c.west && strings.HasPrefix(t.English, "{}") && len(args) > 2 && args[len(args)-1].joined: // chicken, leek and tarragon pie
+		en = joinInner(args)
 	case strings.HasPrefix(t.English, "{}") || len(foods) == 0:
 		if attr := joinAttributes(sauces); args[0].sauce {
 			en = strings.TrimSpace(attr + " " + en)
@@ -107,14 +119,20 @@ func (c *composer) apply(t *term, args []phrase, start int) phrase {
 		after = " with " + joinInner(sauces)
 	}
 	ja := joinPhrases(slices.Concat(foods, sauces), "ja")
+	if strings.HasSuffix(t.English, "roasted {}") {
+		en = strings.TrimPrefix(en, "roast ") // said once
+	}
 	p := phrase{term: t, start: start, food: len(t.parts) > 0, sauce: t.Group == "sauce", open: t.Group == "sauce"}
 	p.en = strings.Replace(t.English, "{}", en, 1) + after
 	if noun, ok := strings.CutPrefix(t.English, "{} "); ok && strings.HasSuffix(en, noun) {
 		p.en = en // "skewer skewer"
 	}
 	if p.ja = t.ja; ja != "" {
-		if p.ja = ja + t.ja; t.JaTmpl != "" {
+		if p.ja = c.glue(ja, args) + t.ja; t.JaTmpl != "" {
 			p.ja = strings.Replace(t.JaTmpl, "{}", ja, 1)
+		}
+		if made, ok := strings.CutPrefix(t.JaTmpl, "{}の"); ok && c.west && strings.HasSuffix(ja, made) {
+			p.ja = ja // のローストのロースト
 		}
 	}
 	if en == "" {
@@ -171,8 +189,9 @@ func (c *composer) dish(t token) {
 		foods, sauces := split2(args)
 		p.en = strings.TrimSpace(joinInner(foods)+" "+joinAttributes(sauces)) + " " + p.inner()
 		p.short = ""
-		p.ja = joinPhrases(args, "ja") + p.ja
+		p.ja = c.glue(joinPhrases(args, "ja"), args) + p.ja
 		p.start = args[0].start
+		c.joined, c.comma = args[0].joined, args[0].comma
 		p.uses = yield(p.uses, args, usual)
 		for _, a := range args {
 			p.uses = slices.Concat(p.uses, a.uses)
@@ -184,9 +203,22 @@ func (c *composer) dish(t token) {
 }
 
 func (c *composer) head(t token, last, of bool) {
+	if w := len(c.heads); c.latin && c.joined && t.term.kind == kindHead && w > 0 && c.heads[w-1].phrases < len(c.phrases) && !c.withNext {
+		c.flushHeads() // tarte aux noix et glace au miel: two dishes
+	}
 	n := c.trailing(t.term.Wide, true)
+	if n == 1 && !last && c.glazes(t.term) {
+		c.pending = append(c.pending, t.term)
+		return
+	}
 	if t.term.Group == "sauce" {
 		n = min(n, 1) // 鶏の葱ソース: the sauce is made of the last word only
+	}
+	if c.latin && t.term.kind == kindMethod && !strings.Contains(t.text, " ") {
+		n = min(n, 1) // œuf et noisettes torréfiées: a participle belongs to the word before it
+	}
+	if c.latin && t.term.kind == kindMethod && n == 0 && len(c.phrases) > 0 && !c.comma {
+		n = 1 // carré rôti en croûte d'herbes
 	}
 	if of || (c.joined && !t.term.Wide) {
 		n = 0
@@ -198,7 +230,7 @@ func (c *composer) head(t token, last, of bool) {
 		c.joined, c.comma = args[0].joined, args[0].comma
 		c.push(p)
 	case c.latin && t.term.kind == kindHead && !last:
-		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext})
+		c.heads = append(c.heads, waiting{t, len(c.phrases), len(c.withs), c.joined, c.comma, c.withNext, nil})
 		c.joined, c.comma = false, false
 	case t.term.kind == kindMethod && !last:
 		c.pending = append(c.pending, t.term)
@@ -220,6 +252,9 @@ func (c *composer) modifier(t token, last bool) {
 		switch {
 		case len(c.phrases) == 0 && len(c.pending) == 0 && len(c.heads) == 0:
 			c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
+		case c.latin && len(c.heads) > 0 && c.heads[len(c.heads)-1].phrases == len(c.phrases):
+			h := &c.heads[len(c.heads)-1]
+			h.adjectives = append(h.adjectives, m)
 		case c.latin && len(c.phrases) > 0:
 			c.phrases[len(c.phrases)-1].adorn(m)
 		default:
@@ -228,6 +263,9 @@ func (c *composer) modifier(t token, last bool) {
 	case roleSize:
 		c.sizes = append(c.sizes, m.English)
 	case roleAnd:
+		if w := len(c.heads); c.latin && w > 0 && !c.withNext && c.heads[w-1].phrases == len(c.phrases) {
+			c.flushHeads() // toasts et citron: nothing was put on the toast
+		}
 		c.joined, c.comma = true, false
 	case roleOr:
 		c.choice, c.joined = true, true
@@ -254,8 +292,12 @@ func (c *composer) modifier(t token, last bool) {
 		}
 		c.adjEN, c.adjJA = append(c.adjEN, m.English), append(c.adjJA, m.ja)
 	case roleClaim:
-		c.claims = append(c.claims, t.text)
-	default: // of, drop, service, a lone unit: nothing to say
+		c.claim(t)
+	case roleOf:
+		if isAside(t.text) {
+			c.aside()
+		}
+	default: // drop, service, a lone unit: nothing to say
 	}
 }
 
@@ -329,7 +371,7 @@ func (c *composer) finish() {
 		}
 		kept, moved := c.phrases[:0:0], false
 		for i, p := range c.phrases {
-			if moved = i > 0 && (p.comma || (c.west && moved && p.joined) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
+			if moved = i > 0 && (p.comma || (c.west && moved) || p.open && (p.sauce || (!c.phrases[0].open && (!p.joined || moved)))); moved {
 				c.withs = append(c.withs, p)
 			} else {
 				kept = append(kept, p)

@@ -16,7 +16,7 @@ func (c *composer) food(t token) {
 	if !p.sauce {
 		p.short = t.term.Bare
 	}
-	if c.cut(p) {
+	if c.cut(p) || c.compound(p) {
 		return
 	}
 	if n := len(c.phrases); n > 0 && !c.joined && t.term.Group == "meat" && c.cutOf(t) {

@@ -21,6 +21,9 @@ type phrase struct {
 
 func (p *phrase) adorn(m *term) {
 	p.en, p.ja = m.English+" "+p.inner(), m.ja+p.ja
+	if strings.HasPrefix(m.English, "with ") {
+		p.en = p.inner() + " " + m.English
+	}
 	p.short = ""
 	p.uses = slices.Concat(p.uses, m.parts)
 }
@@ -47,7 +50,7 @@ func yield(parts []use, args []phrase, least certainty) []use {
 			switch {
 			case u.role == "main" && u.cert == classical && isAnimalFood(u.term):
 				limit = min(limit, least)
-			case u.role == "main" && u.term.Group == "soy":
+			case u.role == "main" && (u.term.Group == "soy" || u.term.Group == "legume" || u.term.ID == "halloumi" || u.term.ID == "paneer"):
 				limit = min(limit, usual)
 			}
 		}
@@ -79,7 +82,9 @@ func split2(ps []phrase) (foods, sauces []phrase) {
 func joinAttributes(sauces []phrase) string {
 	var out []string
 	for _, s := range sauces {
-		if s.term != nil && s.term.Bare != "" {
+		if s.term != nil && s.term.kind == kindHead && s.en != s.term.Bare { // strawberry jam
+			out = append(out, strings.TrimSuffix(s.en, " sauce"))
+		} else if s.term != nil && s.term.Bare != "" {
 			out = append(out, s.term.Bare)
 		} else {
 			out = append(out, s.en)
@@ -162,6 +167,9 @@ func (c *composer) cut(p phrase) bool {
 	if !last.open || i < 0 {
 		return false
 	}
+	if !c.comma && swallows(last, p.term) {
+		return true
+	}
 	animal, cut := p.term, last.uses[i].term
 	switch {
 	case animal.Role == roleCut:
@@ -184,6 +192,7 @@ type waiting struct {
 	withs         int
 	joined, comma bool
 	withNext      bool
+	adjectives    []*term // tagliatelles fraîches
 }
 
 // flushHeads closes French and Italian heads over what followed them.
@@ -206,7 +215,11 @@ func (c *composer) flushHeads() {
 			c.dish(h.token)
 			continue
 		}
-		c.push(c.apply(h.token.term, args, start))
+		p := c.apply(h.token.term, args, start)
+		for _, m := range h.adjectives {
+			p.adorn(m)
+		}
+		c.push(p)
 	}
 	c.heads = nil
 	c.joined, c.comma, c.withNext = joined, comma, next

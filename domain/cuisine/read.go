@@ -49,6 +49,8 @@ type Reading struct {
 	unknown        []string
 	choice         bool
 	opaque         bool
+	diet           string // vegan, vegetarian: what the restaurant calls the dish
+	dietAll        bool   // said of the whole line
 }
 
 // Read resolves a printed item. It accepts any input: what it cannot resolve
@@ -63,6 +65,9 @@ func (k *Knowledge) Read(q Query) Reading {
 		r.family = r.families[0]
 	}
 	text := simplify(r.printed)
+	if isWestern(r.source) {
+		text = westernSigns(text)
+	}
 	if k.noDish(text) {
 		r.notDish = true
 		return r
@@ -122,7 +127,7 @@ const maxRead = 200
 func (r *Reading) compose(text []rune) (*composer, []token) {
 	latin := r.source == "fr" || r.source == "it"
 	c := &composer{
-		latin: latin, west: latin || r.source == "en", negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
+		latin: latin, west: isWestern(r.source), negated: map[string]bool{}, negLeafs: map[string]bool{}, text: phraseGaps(text),
 		guess: r.k.guess,
 	}
 	tokens := r.k.tokenise(text, r.families, r.source)
@@ -130,6 +135,9 @@ func (r *Reading) compose(text []rune) (*composer, []token) {
 	c.finish()
 	return c, tokens
 }
+
+// isWestern tells the languages whose lines a comma parts.
+func isWestern(source string) bool { return source == "en" || source == "fr" || source == "it" }
 
 func baseLanguage(tag, fallback string) string {
 	tag, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
@@ -147,6 +155,9 @@ func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 		sub := &composer{latin: c.latin, west: c.west, negated: c.negated, negLeafs: c.negLeafs, text: phraseGaps(e), guess: k.guess}
 		sub.add(tokens)
 		sub.finish()
+		if sub.diet != "" && len(sub.unknown) == 0 { // not (vegan option)
+			c.diet, r.dietAll = sub.diet, true
+		}
 		c.claims, c.sizes, c.choice = append(c.claims, sub.claims...), append(c.sizes, sub.sizes...), c.choice || sub.choice
 		if len(sub.unknown) > 0 {
 			continue
@@ -155,6 +166,10 @@ func (k *Knowledge) addExtras(c *composer, extras [][]rune, r *Reading) {
 			c.sizes = append(c.sizes, sub.adjEN...)
 		}
 		for _, p := range slices.Concat(sub.phrases, sub.withs) {
+			if c.west && r.dish != nil && holds(r.dish, p.uses) { // (lardons, œuf poché): the recipe has said it
+				c.withs = append(c.withs, phrase{uses: p.uses})
+				continue
+			}
 			if p.term != nil && len(sub.phrases) == 1 && p.en == p.term.Bare && !strings.HasPrefix(p.term.English, "{}") && p.term.English != "" && p.term.kind != kindDish && !p.open {
 				p.en, p.ja, p.short = "", "", "" // (煮): a detail of the making, nothing beside the dish
 			}
@@ -227,11 +242,15 @@ func (r *Reading) fill(c *composer, tokens []token) {
 	r.partial = len(c.unknown) > 0
 	r.unknown, r.claims, r.negated, r.negLeafs, r.choice, r.opaque = c.unknown, c.claims, c.negated, c.negLeafs, c.choice, c.opaque
 	r.sizes, r.lineEN, r.lineJA = c.sizes, line(c, "en"), line(c, "ja")
+	r.diet = c.diet
 	for i, p := range c.phrases {
 		if p.term != nil && (r.last == nil || i == 0) {
 			r.last = p.term
 		}
 		r.gather(p.uses, "main")
+	}
+	if !r.dietAll {
+		r.diet = ""
 	}
 	for _, p := range c.withs {
 		r.gather(p.uses, "secondary")
@@ -256,7 +275,7 @@ func (r *Reading) fill(c *composer, tokens []token) {
 // gather unites ingredients: the firmer certainty and the first role stay. What a compound food is made of comes with it.
 func (r *Reading) gather(uses []use, role string) {
 	for _, u := range uses {
-		if r.negated[u.term.ID] {
+		if r.negated[u.term.ID] || avoids(r.diet, u.term) {
 			u.cert = possible
 		}
 		if u.role == "main" {
@@ -294,16 +313,26 @@ func line(c *composer, lang string) string {
 	if c.choice {
 		and = "or"
 	}
-	main, withs := joinPhrases(c.phrases, lang), joinPhrases(c.withs, lang)
+	main, withs := joinPhrases(c.phrases, lang), ""
 	if lang == "en" {
 		withs = joinInner(slices.DeleteFunc(slices.Clone(c.withs), func(p phrase) bool { return strings.Contains(main, p.inner()) }))
 		if len(c.phrases) > 1 || len(c.adjEN) > 0 || (withs != "" && strings.Contains(main, " with ")) {
 			main = joinInner(c.phrases)
 		}
+	} else {
+		withs = joinPhrases(slices.DeleteFunc(slices.Clone(c.withs), func(p phrase) bool { return c.west && strings.Contains(main, p.ja) }), lang)
 	}
-	adj := strings.Join(theFirst(c.adjEN), " ")
+	before, after := theFirst(c.adjEN), ""
+	if i := slices.IndexFunc(before, func(a string) bool { return strings.HasPrefix(a, "with ") }); lang == "en" && i >= 0 && main != "" {
+		if food := strings.TrimSuffix(before[i][len("with "):], "s"); !strings.Contains(strings.ToLower(main), food) {
+			after = " " + before[i]
+		}
+		before = slices.Concat(before[:i], before[i+1:])
+	}
+	main += after
+	adj := strings.Join(before, " ")
 	if main == "" && lang == "en" { // the chef's choice, and nothing more is said
-		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" {
+		if s, choice := strings.CutSuffix(adj, " of"); choice || adj == "" || strings.HasSuffix(adj, " of the day") {
 			return s
 		}
 		return adj + " dish"

@@ -1,6 +1,7 @@
 package cuisine
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -13,6 +14,7 @@ type token struct {
 	read       string // the word's reading in this spelling
 	count      string // "5 pcs"
 	gap        bool
+	kept       bool // unknown, and yet what the dish is called
 	text       string
 }
 
@@ -139,6 +141,13 @@ func (k *Knowledge) lookup(key []rune, families []*term, lang string) word {
 			return word{} // short words differ between the languages
 		}
 	}
+	if stem := strings.TrimRight(s, "sx"); lang == "fr" && len(stem) == len(s)-1 && len(stem) > 3 { // harengs, and the loan word tagliatelles
+		for _, l := range [...]string{"fr:", "it:"} {
+			if w := k.meanings(l+stem, families); w.term != nil {
+				return w
+			}
+		}
+	}
 	for _, p := range [...][2]string{{"ies", "y"}, {"es", ""}, {"s", ""}} {
 		if stem, ok := strings.CutSuffix(s, p[0]); ok && len(stem) > 2 {
 			if w := k.meanings("en:"+stem+p[1], families); w.term != nil {
@@ -217,7 +226,7 @@ func readable(tokens []token) (kept []token, dropped []string) {
 				food++
 			}
 		}
-		if unknown > 0 && food == 0 && len(s) < len(tokens) {
+		if unknown > 0 && food == 0 && len(s) < len(tokens) && !slices.ContainsFunc(s, func(t token) bool { return t.kept }) {
 			if strings.ContainsFunc(text, unicode.IsLetter) {
 				dropped = append(dropped, text)
 			}

@@ -25,6 +25,16 @@ func TestWesternTraps(t *testing.T) {
 		{"Quenelles de brochet sauce Nantua", "fr", []string{"shrimp", "fish", "egg"}, nil},
 		{"Tagliatelle al ragù d'anatra", "it", []string{"wheat", "egg"}, []string{"!beef", "!pork"}},
 		{"Spaghetti alla puttanesca", "it", []string{"fish", "wheat"}, nil},
+		{"Lasagnes au chèvre et aux épinards", "fr", []string{"wheat", "milk"}, []string{"beef", "pork"}},
+		{"Vegan burger with tomato", "en", []string{"wheat"}, []string{"!beef"}},
+		{"Cheeseburger, vegan slaw", "en", []string{"wheat", "milk", "beef"}, nil},
+		{"Cheeseburger (vegan option)", "en", []string{"milk", "beef"}, nil},
+		{"Chicken liver parfait", "en", []string{"chicken", "milk"}, []string{"!egg"}},
+		{"Curry de légumes au lait de coco", "fr", nil, []string{"!wheat"}},
+		{"Filet mignon de porc au cidre et pommes caramélisées", "fr", []string{"pork", "apple"}, nil},
+		{"Halloumi burger", "en", []string{"wheat", "milk"}, []string{"!beef"}},
+		{"Poisson du jour", "fr", []string{"fish"}, nil},
+		{"Sauce gribiche", "fr", []string{"egg"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
