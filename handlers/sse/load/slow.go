@@ -1,0 +1,97 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	// stalledClients are those of slow that read nothing.
+	stalledClients = 10
+	// slowPayload fills the buffers of a client that reads nothing within seconds.
+	slowPayload = 4096
+	// stalledBuffer is what the kernel takes for such a client.
+	stalledBuffer = 64 << 10
+	// cutWithin is how long a server may keep a client that takes nothing.
+	cutWithin = 30 * time.Second
+)
+
+// slow is clients that read nothing beside those that do: the ones are cut, the others do not notice; and when the ones
+// come back, they get everything.
+func slow(ctx context.Context, s *Server, size Size, report func(Measure)) error {
+	size = size.orElse(Size{Clients: 100, Sessions: 1, Rate: 100, Duration: 15 * time.Second, Payload: slowPayload})
+	alone := size
+	alone.Duration /= 3
+	m := Measure{Scenario: "slow", Name: "nobody stalls"}
+	if err := s.live(ctx, &m, alone); err != nil {
+		return err
+	}
+	report(m)
+
+	beside := Measure{Scenario: "slow", Name: fmt.Sprintf("%d stall", stalledClients), Clients: size.Clients, Sessions: size.Sessions}
+	keys, err := s.submit(ctx, size.Sessions)
+	if err != nil {
+		return err
+	}
+	sched := &schedule{sessions: size.Sessions, rate: size.Rate}
+	clients, stalled := s.listeners(keys, size.Clients, sched), s.listeners(keys, stalledClients, &schedule{})
+	defer clients.close()
+	defer stalled.close()
+	if err := clients.connect(ctx); err != nil {
+		return err
+	}
+	open := handles(s.PID)
+	if err := stalled.connect(ctx); err != nil {
+		return err
+	}
+	for _, c := range stalled {
+		if tcp, ok := c.conn.(*net.TCPConn); ok {
+			_ = tcp.SetReadBuffer(stalledBuffer) // the default works too
+		}
+	}
+	began, cut := time.Now(), make(chan string, 1)
+	watching, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		took, err := until(watching, cutWithin, func() bool { return s.PID == 0 || handles(s.PID) <= open })
+		switch {
+		case s.PID == 0:
+			cut <- ""
+		case err != nil:
+			cut <- fmt.Sprintf("not cut within %.1f s", took.Seconds())
+		default:
+			cut <- fmt.Sprintf("cut %.1f s after the first event", time.Since(began).Seconds())
+		}
+	}()
+	if err := s.run(ctx, &beside, clients, keys, sched, size); err != nil {
+		return err
+	}
+	beside.Note = <-cut
+	if s.PID > 0 && handles(s.PID) > open {
+		beside.Failed, beside.Note = beside.Note, ""
+	}
+	beside.RawP50, beside.RawP99, beside.Ratio = m.P50, m.P99, ratio(beside.P99, m.P99)
+	if err := s.comeBack(ctx, &beside, stalled, clients[0].next); err != nil {
+		return err
+	}
+	report(beside)
+	return nil
+}
+
+// comeBack lets clients that were cut connect again, and counts what they do not get.
+func (s *Server) comeBack(ctx context.Context, m *Measure, stalled fleet, events int) error {
+	stalled.close()
+	reading, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := stalled.connect(reading); err != nil {
+		return err
+	}
+	for _, c := range stalled {
+		m.Missing += max(0, events-c.next) + c.faults.missing
+		m.Doubled += c.faults.doubled
+		m.Reordered += c.faults.reordered
+	}
+	return nil
+}
