@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,16 +41,17 @@ type benched struct {
 type child struct {
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
+	log   bytes.Buffer // to be read when it has ended
 }
 
 // spawn starts this program again and returns when it has said a line that begins with ready; line is what it said.
-func spawn(ctx context.Context, env environment, ready string, args ...string) (c *child, line string, err error) {
+func spawn(ctx context.Context, ready string, args ...string) (c *child, line string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, "", fmt.Errorf("find this program: %w", err)
 	}
 	c = &child{cmd: exec.CommandContext(ctx, self, args...)} //nolint:gosec // it is this program
-	c.cmd.Stderr = env.stderr
+	c.cmd.Stderr = &c.log
 	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
 	c.cmd.WaitDelay = benchStop
 	out, err := c.cmd.StdoutPipe()
@@ -65,7 +67,8 @@ func spawn(ctx context.Context, env environment, ready string, args ...string) (
 			return c, c.lines.Text(), nil
 		}
 	}
-	return nil, "", fmt.Errorf("kondate %s ended before it was ready: %w", args[0], errors.Join(c.cmd.Wait(), ctx.Err()))
+	err = errors.Join(c.cmd.Wait(), ctx.Err())
+	return nil, "", fmt.Errorf("kondate %s ended before it was ready: %w\n%s", args[0], err, c.log.Bytes())
 }
 
 // stop ends the process in order.
@@ -77,7 +80,7 @@ func (c *child) stop() error {
 	for c.lines.Scan() {                   // what it says is of no interest, but a full pipe would hold it up
 	}
 	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState.ExitCode() != exitOK {
-		return fmt.Errorf("stop %s: %w", strings.Join(c.cmd.Args, " "), err)
+		return fmt.Errorf("stop kondate %s: %w\n%s", c.cmd.Args[1], err, c.log.Bytes())
 	}
 	return nil
 }
@@ -105,7 +108,7 @@ func (b *benched) serve(ctx context.Context) (err error) {
 	data := filepath.Join(b.dir, "data")
 	// The settings of the environment must not lead to somebody's data.
 	b.own, _, err = spawn(
-		ctx, b.env, "kondate is ready", "serve", "--config=", "--data-dir="+data, "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
+		ctx, "kondate is ready", "serve", "--config=", "--data-dir="+data, "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
 		"--database-url=", "--nats-max-bytes=8GiB", "--nats-sync="+b.sync, "--roles=api,projector",
 		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)),
 	)
@@ -120,7 +123,7 @@ func (b *benched) serve(ctx context.Context) (err error) {
 }
 
 func (b *benched) startRaw(ctx context.Context) (err error) {
-	b.raw, b.Raw, err = spawn(ctx, b.env, "127.", "bench", "raw")
+	b.raw, b.Raw, err = spawn(ctx, "127.", "bench", "raw")
 	return err
 }
 

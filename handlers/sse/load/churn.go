@@ -24,13 +24,13 @@ func churn(ctx context.Context, s *Server, size Size, report func(Measure)) erro
 	if err != nil {
 		return err
 	}
-	first, err := s.leftovers(ctx)
-	if err != nil {
-		return err
-	}
 	sched := &schedule{sessions: size.Sessions, rate: size.Rate}
 	clients := s.listeners(keys, size.Clients, sched)
 	defer clients.close()
+	first, err := s.rehearse(ctx, clients)
+	if err != nil {
+		return err
+	}
 	if err := clients.connect(ctx); err != nil {
 		return err
 	}
@@ -66,6 +66,21 @@ func churn(ctx context.Context, s *Server, size Size, report func(Measure)) erro
 	}
 	report(m)
 	return nil
+}
+
+// rehearse connects clients and lets them leave: what a server opens for its first clients and keeps is not their own.
+// It returns what is there afterwards.
+func (s *Server) rehearse(ctx context.Context, clients fleet) (leftovers, error) {
+	before := handles(s.PID)
+	if err := clients.connect(ctx); err != nil {
+		return leftovers{}, err
+	}
+	most := handles(s.PID)
+	clients.close()
+	if _, err := until(ctx, patience, func() bool { return handles(s.PID) <= max(before, most-len(clients)) }); err != nil {
+		return leftovers{}, fmt.Errorf("%d clients left, and the server keeps their connections: %w", len(clients), err)
+	}
+	return s.leftovers(ctx)
 }
 
 // restless reads, and leaves after a short life, until it came back often enough; then it reads to the end.

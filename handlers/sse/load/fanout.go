@@ -96,11 +96,11 @@ func (s *Server) run(ctx context.Context, m *Measure, clients fleet, keys []menu
 		return err
 	}
 	m.sum(clients, time.Since(sched.began))
-	events := 0
+	events := -len(counts) // but for the last ones
 	for _, n := range counts {
 		events += n
 	}
-	m.Rate = float64(events) / m.Seconds
+	m.Rate = float64(events) / size.Duration.Seconds()
 	s.account(m, before)
 	return ctx.Err()
 }

@@ -15,8 +15,8 @@ import (
 const (
 	// maxWriters bounds the appends that are under way at once.
 	maxWriters = 64
-	// fullSpeedBatch is how many events of a session go into one append at full speed.
-	fullSpeedBatch = 16
+	// maxBatches bounds those of several events: the broker refuses more than 50 at a time.
+	maxBatches = 32
 
 	tickDish = "tick"
 	lastDish = "last" // of the event that says that no other follows
@@ -58,10 +58,6 @@ func publish(ctx context.Context, log Log, keys []menu.Key, sched schedule, payl
 
 // write is one of the writers: it serves every writers-th session, beginning with the first-th.
 func write(ctx context.Context, log Log, keys []menu.Key, counts []int, first, writers int, sched schedule, payload int, stop <-chan struct{}) error {
-	batch := 1
-	if sched.rate == 0 {
-		batch = fullSpeedBatch
-	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for round := 0; ; round++ {
@@ -85,10 +81,10 @@ func write(ctx context.Context, log Log, keys []menu.Key, counts []int, first, w
 				default:
 				}
 			}
-			if err := appendTicks(ctx, log, keys[session], counts[session], batch, payload); err != nil {
+			if err := appendTicks(ctx, log, keys[session], counts[session], 1, payload); err != nil {
 				return err
 			}
-			counts[session] += batch
+			counts[session]++
 		}
 	}
 }
@@ -118,7 +114,7 @@ func fill(ctx context.Context, log Log, keys []menu.Key, n, payload int) (uint64
 	const batch = 100
 	var newest atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(maxWriters)
+	g.SetLimit(maxBatches)
 	for _, key := range keys {
 		g.Go(func() error {
 			for from := 0; from < n-1; from += batch {

@@ -107,8 +107,13 @@ func serveRaw(ctx context.Context, conn net.Conn) error {
 
 func (p plan) write(ctx context.Context, conn net.Conn, frames *frames, began, ends time.Time) error {
 	sched := schedule{began: began, sessions: p.sessions, rate: p.rate}
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(time.Until(began))
 	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	var b []byte
 	n := 0
 	for ; ; n++ {

@@ -73,7 +73,7 @@ func slow(ctx context.Context, s *Server, size Size, report func(Measure)) error
 		beside.Failed, beside.Note = beside.Note, ""
 	}
 	beside.RawP50, beside.RawP99, beside.Ratio = m.P50, m.P99, ratio(beside.P99, m.P99)
-	if err := s.comeBack(ctx, &beside, stalled, clients[0].next); err != nil {
+	if err := s.comeBack(ctx, &beside, stalled, clients); err != nil {
 		return err
 	}
 	report(beside)
@@ -81,15 +81,15 @@ func slow(ctx context.Context, s *Server, size Size, report func(Measure)) error
 }
 
 // comeBack lets clients that were cut connect again, and counts what they do not get.
-func (s *Server) comeBack(ctx context.Context, m *Measure, stalled fleet, events int) error {
+func (s *Server) comeBack(ctx context.Context, m *Measure, stalled, clients fleet) error {
 	stalled.close()
 	reading, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := stalled.connect(reading); err != nil {
 		return err
 	}
-	for _, c := range stalled {
-		m.Missing += max(0, events-c.next) + c.faults.missing
+	for i, c := range stalled {
+		m.Missing += max(0, clients[i%m.Sessions].next-c.next) + c.faults.missing
 		m.Doubled += c.faults.doubled
 		m.Reordered += c.faults.reordered
 	}
