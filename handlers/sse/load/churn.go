@@ -71,14 +71,12 @@ func churn(ctx context.Context, s *Server, size Size, report func(Measure)) erro
 // rehearse connects clients and lets them leave: what a server opens for its first clients and keeps is not their own.
 // It returns what is there afterwards.
 func (s *Server) rehearse(ctx context.Context, clients fleet) (leftovers, error) {
-	before := handles(s.PID)
 	if err := clients.connect(ctx); err != nil {
 		return leftovers{}, err
 	}
-	most := handles(s.PID)
 	clients.close()
-	if _, err := until(ctx, patience, func() bool { return handles(s.PID) <= max(before, most-len(clients)) }); err != nil {
-		return leftovers{}, fmt.Errorf("%d clients left, and the server keeps their connections: %w", len(clients), err)
+	if _, err := s.untilOpen(ctx, 0, patience); err != nil {
+		return leftovers{}, err
 	}
 	return s.leftovers(ctx)
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -21,7 +22,7 @@ func idle(ctx context.Context, s *Server, size Size, report func(Measure)) error
 		return err
 	}
 	m := Measure{Scenario: "idle", Name: "nothing happens", Clients: size.Clients, Sessions: size.Sessions}
-	before, memory, open := s.use(), resident(s.PID), handles(s.PID)
+	before, memory := s.use(), resident(s.PID)
 	clients := s.listeners(keys, size.Clients, &schedule{})
 	defer clients.close()
 	began := time.Now()
@@ -40,11 +41,13 @@ func idle(ctx context.Context, s *Server, size Size, report func(Measure)) error
 	}
 	clients.close()
 	m.Note = fmt.Sprintf("connected in %.2f s", connected.Seconds())
-	if s.PID > 0 {
-		took, err := until(ctx, freeWithin, func() bool { return handles(s.PID) <= open+size.Clients/100 })
-		if err != nil {
-			m.Failed = fmt.Sprintf("%d of %d connections are still open %.0f s after their clients left", handles(s.PID)-open, size.Clients, took.Seconds())
-		}
+	took, err := s.untilOpen(ctx, 0, freeWithin)
+	switch {
+	case errors.Is(err, errKept):
+		m.Failed = err.Error()
+	case err != nil:
+		return err
+	case took > 0:
 		m.Note += fmt.Sprintf(", free %.2f s after they left", took.Seconds())
 	}
 	report(m)

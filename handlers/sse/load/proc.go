@@ -1,9 +1,9 @@
 package load
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -119,21 +119,51 @@ func handles(pid int) int {
 type leftovers struct{ handles, goroutines, consumers int }
 
 func (s *Server) leftovers(ctx context.Context) (leftovers, error) {
-	l := leftovers{handles: handles(s.PID), goroutines: -1, consumers: -1}
-	status, body, err := s.call(ctx, http.MethodGet, "/metrics")
-	if err != nil {
-		return l, err
-	}
-	lines := bufio.NewScanner(bytes.NewReader(body))
-	for lines.Scan() && status == http.StatusOK {
-		if n, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			l.goroutines, _ = strconv.Atoi(n)
-		}
-	}
-	if s.Consumers != nil {
+	l := leftovers{handles: handles(s.PID), consumers: -1}
+	var err error
+	if l.goroutines, err = s.metric(ctx, "go_goroutines"); err == nil && s.Consumers != nil {
 		l.consumers, err = s.Consumers(ctx)
 	}
 	return l, err
+}
+
+// open returns how many streams the server has open, -1 if it does not say.
+func (s *Server) open(ctx context.Context) (int, error) { return s.metric(ctx, "kondate_streams_open") }
+
+// untilOpen waits until the server has at most n streams open, and returns how long it took; 0 if it does not say.
+func (s *Server) untilOpen(ctx context.Context, n int, limit time.Duration) (took time.Duration, err error) {
+	var now int
+	took, late := until(ctx, limit, func() bool {
+		now, err = s.open(ctx)
+		return err != nil || now <= n
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case now < 0:
+		return 0, nil
+	case late != nil:
+		return took, fmt.Errorf("%d streams are open %.1f s later, want %d: %w", now, took.Seconds(), n, errKept)
+	}
+	return took, nil
+}
+
+// errKept says that a server keeps streams that have to end.
+var errKept = errors.New("streams do not end")
+
+// metric reads one number of GET /metrics, -1 if it is not there.
+func (s *Server) metric(ctx context.Context, name string) (int, error) {
+	status, body, err := s.call(ctx, http.MethodGet, "/metrics")
+	if err != nil || status != http.StatusOK {
+		return -1, err
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return int(n), err
+		}
+	}
+	return -1, nil
 }
 
 // call asks the server something, on a connection of its own.
@@ -157,7 +187,7 @@ func until(ctx context.Context, limit time.Duration, condition func() bool) (tim
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	every := time.NewTicker(5 * time.Millisecond)
+	every := time.NewTicker(20 * time.Millisecond)
 	defer every.Stop()
 	for !condition() {
 		select {

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -42,7 +43,6 @@ func slow(ctx context.Context, s *Server, size Size, report func(Measure)) error
 	if err := clients.connect(ctx); err != nil {
 		return err
 	}
-	open := handles(s.PID)
 	if err := stalled.connect(ctx); err != nil {
 		return err
 	}
@@ -51,26 +51,31 @@ func slow(ctx context.Context, s *Server, size Size, report func(Measure)) error
 			_ = tcp.SetReadBuffer(stalledBuffer) // the default works too
 		}
 	}
-	began, cut := time.Now(), make(chan string, 1)
+	type outcome struct {
+		took time.Duration
+		err  error
+	}
+	cut := make(chan outcome, 1)
 	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		took, err := until(watching, cutWithin, func() bool { return s.PID == 0 || handles(s.PID) <= open })
-		switch {
-		case s.PID == 0:
-			cut <- ""
-		case err != nil:
-			cut <- fmt.Sprintf("not cut within %.1f s", took.Seconds())
-		default:
-			cut <- fmt.Sprintf("cut %.1f s after the first event", time.Since(began).Seconds())
-		}
+		took, err := s.untilOpen(watching, size.Clients, cutWithin)
+		cut <- outcome{took, err}
 	}()
-	if err := s.run(ctx, &beside, clients, keys, sched, size); err != nil {
-		return err
+	err = s.run(ctx, &beside, clients, keys, sched, size)
+	if err != nil {
+		cancel()
 	}
-	beside.Note = <-cut
-	if s.PID > 0 && handles(s.PID) > open {
-		beside.Failed, beside.Note = beside.Note, ""
+	ended := <-cut
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(ended.err, errKept):
+		beside.Failed = ended.err.Error()
+	case ended.err != nil:
+		return ended.err
+	case ended.took > 0:
+		beside.Note = fmt.Sprintf("cut %.1f s after the first event", ended.took.Seconds())
 	}
 	beside.RawP50, beside.RawP99, beside.Ratio = m.P50, m.P99, ratio(beside.P99, m.P99)
 	if err := s.comeBack(ctx, &beside, stalled, clients); err != nil {
