@@ -118,7 +118,7 @@ func printMeasures(out io.Writer, measures []load.Measure) error {
 			raw = fmt.Sprintf("p99 %.1f", m.RawP99)
 		}
 		if m.Resident > 0 {
-			also = fmt.Sprintf("%s a connection, ", humanize.IBytes(uint64(m.Resident))) + also //nolint:gosec // above 0
+			also = fmt.Sprintf("%s a connection, ", humanize.IBytes(uint64(m.Resident))) + also
 		}
 		fmt.Fprintf(w, "%s: %s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%d\t%s\n", m.Scenario, m.Name, m.Clients, m.Sessions,
 			number("%.0f", m.Rate), number("%.0f", m.PerSecond), number("%.1f", m.P50), number("%.1f", m.P99), raw, number("%.2f", m.Ratio),
@@ -176,7 +176,7 @@ func (b *benched) use(ctx context.Context, conn connection) error {
 	if err != nil || u.Host == "" {
 		return fmt.Errorf("%q is no URL of a server", conn.HTTPURL)
 	}
-	b.closeLog()
+	b.closeLog(ctx)
 	a := &app{log: newLogger(b.env.stderr, levelQuiet), dial: conn.dial}
 	if a.js, err = a.connect("bench"); err != nil {
 		return err

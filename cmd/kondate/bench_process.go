@@ -127,9 +127,9 @@ func (b *benched) startRaw(ctx context.Context) (err error) {
 	return err
 }
 
-func (b *benched) closeLog() {
+func (b *benched) closeLog(ctx context.Context) {
 	if b.log != nil {
-		_ = b.log.close(context.Background()) // it only closes a connection
+		_ = b.log.close(ctx) // it only closes a connection
 		b.log = nil
 	}
 }
@@ -142,7 +142,7 @@ func (b *benched) stop(ctx context.Context) error {
 		defer cancel()
 		errs = append(errs, b.Erase(ctx))
 	}
-	b.closeLog()
+	b.closeLog(ctx)
 	errs = append(errs, b.raw.stop(), b.own.stop())
 	if b.dir != "" {
 		errs = append(errs, os.RemoveAll(b.dir))

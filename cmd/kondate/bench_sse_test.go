@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -89,10 +90,14 @@ func TestBenchSSEOnARunningServer(t *testing.T) {
 	if erased != 2+1+2 {
 		t.Errorf("the log knows %d sessions of the measurement", erased)
 	}
-	if resp, err := http.Get(p.conn.HTTPURL + "/healthz"); err != nil || resp.StatusCode != http.StatusOK { //nolint:noctx // it answers at once
-		t.Errorf("the server: %v, %v", resp, err)
-	} else {
-		_ = resp.Body.Close()
+	resp, err := http.Get(p.conn.HTTPURL + "/metrics") //nolint:noctx // it answers at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !bytes.Contains(text, []byte("\nkondate_streams_open 0\n")) || !bytes.Contains(text, []byte("\nkondate_streams_opened_total 30\n")) {
+		t.Errorf("the metrics of streams are %v\n%s", err, text)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestPitfallsHaveTests(t *testing.T) {
 	names := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`)
 	rows := 0
 	for row := range strings.Lines(string(doc)) {
-		if !strings.HasPrefix(row, "| ") || strings.HasPrefix(row, "| What") {
+		if !strings.HasPrefix(row, "| ") || strings.HasPrefix(row, "| What") || strings.Contains(row, "`kondate_") || strings.Contains(row, "GET /metrics") {
 			continue
 		}
 		rows++

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"time"
@@ -86,8 +87,7 @@ func (s *Server) run(ctx context.Context, m *Measure, clients fleet, keys []menu
 	counts, err := publish(ctx, s.Log, keys, *sched, size.Payload, stop)
 	if err != nil {
 		cancel()
-		<-collected
-		return err
+		return errors.Join(err, <-collected)
 	}
 	copy(ends, counts)
 	late := time.AfterFunc(patience, cancel)

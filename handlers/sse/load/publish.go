@@ -2,8 +2,8 @@ package load
 
 import (
 	"context"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -112,10 +112,10 @@ func appendTicks(ctx context.Context, log Log, key menu.Key, from, n, payload in
 // fill gives each session n events, the last one included. It returns the sequence of the newest.
 func fill(ctx context.Context, log Log, keys []menu.Key, n, payload int) (uint64, error) {
 	const batch = 100
-	var newest atomic.Uint64
+	newest := make([]uint64, len(keys))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxBatches)
-	for _, key := range keys {
+	for i, key := range keys {
 		g.Go(func() error {
 			for from := 0; from < n-1; from += batch {
 				if err := appendTicks(ctx, log, key, from, min(batch, n-1-from), payload); err != nil {
@@ -123,11 +123,10 @@ func fill(ctx context.Context, log Log, keys []menu.Key, n, payload int) (uint64
 				}
 			}
 			r, err := log.Append(ctx, key, eventstore.Proposed{Event: numbered(n-1, payload, lastDish), Time: time.Now()})
-			for old := newest.Load(); r.Seq > old && !newest.CompareAndSwap(old, r.Seq); old = newest.Load() {
-			}
+			newest[i] = r.Seq
 			return err
 		})
 	}
 	err := g.Wait()
-	return newest.Load(), err
+	return slices.Max(newest), err
 }
