@@ -109,7 +109,7 @@ func (b *benched) serve(ctx context.Context) (err error) {
 	// The settings of the environment must not lead to somebody's data.
 	b.own, _, err = spawn(
 		ctx, "kondate is ready", "serve", "--config=", "--data-dir="+data, "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
-		"--database-url=", "--nats-max-bytes=8GiB", "--nats-sync="+b.sync, "--roles=api,projector",
+		"--database-url=", "--nats-max-bytes=8GiB", "--nats-sync="+b.sync, "--roles=api,projector", "--auth-mode=none",
 		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)),
 	)
 	if err != nil {
