@@ -99,6 +99,31 @@ func (q *Queries) History(ctx context.Context, key menu.Key, after uint64, limit
 	return history, nil
 }
 
+// Older is History for streams, in one exchange with the database: a row has no headers unless its error is set, and upTo is
+// the checkpoint before the rows were read, up to which nothing is missing among them.
+func (q *Queries) Older(ctx context.Context, key menu.Key, after uint64, limit int) (page []HistoryRow, upTo uint64, err error) {
+	const sql = `select seq, id, tenant, session_id, type, version, time, case when error <> '' then headers end, data, raw, coalesce(error, '')
+from public.history where tenant = $1 and session_id = $2 and seq > $3 order by seq limit $4`
+	var both pgx.Batch
+	both.Queue("select seq from public.progress").QueryRow(func(row pgx.Row) error {
+		var seq int64
+		err := row.Scan(&seq)
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = nil
+		}
+		upTo = fromBigint(seq)
+		return err
+	})
+	both.Queue(sql, key.Tenant, key.Session, toBigint(after), limit).Query(func(rows pgx.Rows) error {
+		page, err = pgx.AppendRows(make([]HistoryRow, 0, limit), rows, scanHistory)
+		return err
+	})
+	if err := q.pool.SendBatch(ctx, &both).Close(); err != nil {
+		return nil, 0, fmt.Errorf("read the history of session %s after %d: %w", key, after, err)
+	}
+	return page, upTo, nil
+}
+
 func orNotFound(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNotFound

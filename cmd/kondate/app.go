@@ -285,6 +285,9 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
 		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
 	}
+	if err := a.metrics.Register(newStreamsCollector(hub)); err != nil {
+		return nil, "", fmt.Errorf("register the metrics of streams: %w", err)
+	}
 	serveMetrics(web, a.metrics)
 	sse.NewHandler(hub, queries).Register(web)
 	if err := console.Routes(web); err != nil {

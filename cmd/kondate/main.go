@@ -54,6 +54,7 @@ type commandLine struct {
 	Keys        keysCommand        `cmd:"" help:"Make, list and revoke the API keys of auth.mode keys."`
 	Access      accessCommand      `cmd:"" help:"Show who may use the HTTP server: the mode in force, the keys, what each role may do."`
 	Archive     archiveCommand     `cmd:"" help:"Export old sessions to a file, verify it, and make room in the log."`
+	Bench       benchCommand       `cmd:"" help:"Measure a server under load."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`
 }
 

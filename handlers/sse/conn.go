@@ -32,7 +32,8 @@ func limitBuffer(nc net.Conn) {
 	if secured, ok := nc.(interface{ NetConn() net.Conn }); ok {
 		nc = secured.NetConn()
 	}
-	if tcp, ok := nc.(*net.TCPConn); ok {
+	// Not *net.TCPConn: the server's listener may hand out connections that embed one.
+	if tcp, ok := nc.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = tcp.SetWriteBuffer(sendBuffer) // the default works too
 	}
 }

@@ -89,6 +89,43 @@ func TestStalledClientIsCut(t *testing.T) {
 	}
 }
 
+// embedding is a listener whose connections are more than TCP connections, as the program's are.
+type embedding struct{ net.Listener }
+
+func (l embedding) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+		return struct{ *net.TCPConn }{tcp}, nil
+	}
+	return conn, err
+}
+
+// Left alone, the kernel would take four megabytes for each client that takes nothing, and the cut would come that much
+// later.
+func TestStalledClientTakesLittle(t *testing.T) {
+	t.Parallel()
+	for name, listen := range map[string]func(net.Listener) net.Listener{
+		"TCP":      func(l net.Listener) net.Listener { return l },
+		"Embedded": func(l net.Listener) net.Listener { return embedding{l} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, configured(func(c *sse.Config) { c.WriteTimeout = 500 * time.Millisecond }), func(set *setup) { set.listen = listen })
+			s.submit("s1", 1)
+			s.wait("no stream is left of the start", func() bool { return s.hub.Stats().Open == 0 })
+			before := s.hub.Stats().Bytes
+			s.getNarrow(eventsPath("s1")).mustNext()
+			for i := range 80 {
+				s.bigEvent("s1", i)
+			}
+			s.wait("the stalled client is cut", func() bool { return s.hub.Stats().Stalled == 1 && s.hub.Stats().Open == 0 })
+			if took := s.hub.Stats().Bytes - before; took > 1<<20 {
+				t.Errorf("a client that took nothing was given %d bytes", took)
+			}
+		})
+	}
+}
+
 // A big event reaches a client that takes longer for it than the write timeout, as long as it takes something.
 func TestSlowClientGetsABigEvent(t *testing.T) {
 	t.Parallel()

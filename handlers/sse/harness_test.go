@@ -69,6 +69,7 @@ type setup struct {
 	cfg     sse.Config
 	fiber   fiber.Config
 	bare    bool // without middleware
+	listen  func(net.Listener) net.Listener
 }
 
 func onLog(log store) option { return func(s *setup) { s.log = log } }
@@ -118,6 +119,9 @@ func start(tb testing.TB, options ...option) *server {
 		tb.Fatal(err)
 	}
 	s.address = listener.Addr().String()
+	if set.listen != nil {
+		listener = set.listen(listener)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	served := make(chan error, 1)

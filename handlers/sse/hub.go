@@ -41,7 +41,7 @@ type Hub struct {
 	reserved map[string]bool
 	gate     *gate
 	stats    counters
-	older    olderState
+	older    *olderState
 
 	closing     chan struct{} // closed when the streams have to end
 	closingOnce sync.Once

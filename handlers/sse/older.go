@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"kondate/domain/menu"
 )
 
@@ -35,9 +37,10 @@ const (
 type olderState struct {
 	badUntil atomic.Int64  // Unix nanoseconds; History failed a moment ago
 	logReads chan struct{} // a semaphore
+	flight   singleflight.Group
 }
 
-func newOlderState() olderState { return olderState{logReads: make(chan struct{}, maxLogReads)} }
+func newOlderState() *olderState { return &olderState{logReads: make(chan struct{}, maxLogReads)} }
 
 // page is a run of a session's older events.
 type page struct {
@@ -71,9 +74,14 @@ func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after uint64, limit
 	if now < h.older.badUntil.Load() {
 		return page{}, errHistoryRests
 	}
-	ctx, cancel := context.WithTimeout(ctx, historyTimeout)
-	defer cancel()
-	p, err := h.queryHistory(ctx, key, after, limit)
+	// After a restart all clients of a session come back at once and ask for the same: one answer serves them, and its frames
+	// are encoded once. It does not end with any one of them, but soon.
+	v, err, _ := h.older.flight.Do(fmt.Sprint(key, after, limit), func() (any, error) { //nolint:contextcheck // see above
+		ctx, cancel := context.WithTimeout(h.questions(), historyTimeout)
+		defer cancel()
+		return h.queryHistory(ctx, key, after, limit)
+	})
+	p, _ := v.(page)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		h.older.badUntil.Store(now + historyPause.Nanoseconds())
 		h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "older events are read from the log instead of the history",
@@ -83,13 +91,7 @@ func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after uint64, limit
 }
 
 func (h *Hub) queryHistory(ctx context.Context, key menu.Key, after uint64, limit int) (page, error) {
-	// Up to a checkpoint that is read before the rows, nothing is missing in them; unless Postgres crashed in between and
-	// lost its last moments, so the end of the rows is believed only up to what the checkpoint says afterwards too.
-	checkpoint, err := h.history.Checkpoint(ctx)
-	if err != nil {
-		return page{}, fmt.Errorf("read the checkpoint of the history: %w", err)
-	}
-	rows, err := h.history.History(ctx, key, after, limit)
+	rows, upTo, err := h.history.Older(ctx, key, after, limit)
 	if err != nil {
 		return page{}, fmt.Errorf("read the history of session %s after %d: %w", key, after, err)
 	}
@@ -100,14 +102,9 @@ func (h *Hub) queryHistory(ctx context.Context, key menu.Key, after uint64, limi
 			p.frames = append(p.frames, f)
 		}
 	}
-	if len(rows) == limit {
-		return p, nil
+	if len(rows) < limit {
+		p.upTo = max(p.upTo, upTo)
 	}
-	again, err := h.history.Checkpoint(ctx)
-	if err != nil {
-		return page{}, fmt.Errorf("read the checkpoint of the history: %w", err)
-	}
-	p.upTo = max(p.upTo, min(checkpoint, again))
 	return p, nil
 }
 

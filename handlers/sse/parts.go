@@ -22,10 +22,9 @@ type Log interface {
 
 // History is the quick copy of the log's older part.
 type History interface {
-	// History returns at most limit events of a session after a sequence, in order.
-	History(ctx context.Context, key menu.Key, after uint64, limit int) ([]projections.HistoryRow, error)
-	// Checkpoint returns the sequence up to which History holds everything.
-	Checkpoint(ctx context.Context) (uint64, error)
+	// Older returns at most limit events of a session after a sequence, in order. If it returns fewer, the session has no
+	// other up to upTo.
+	Older(ctx context.Context, key menu.Key, after uint64, limit int) (page []projections.HistoryRow, upTo uint64, err error)
 }
 
 // Sessions tells how far sessions are. A session without a row is [projections.ErrNotFound].

@@ -27,45 +27,36 @@ func (h *logHistory) set(fn func(*logHistory)) {
 	fn(h)
 }
 
-func (h *logHistory) Checkpoint(ctx context.Context) (uint64, error) {
+func (h *logHistory) Older(ctx context.Context, key menu.Key, after uint64, limit int) (rows []projections.HistoryRow, upTo uint64, err error) {
 	h.mu.Lock()
-	upTo, failing := h.upTo, h.failing
-	h.mu.Unlock()
-	if failing != nil {
-		return 0, failing
-	}
-	last, err := h.log.Last(ctx)
-	if upTo != nil {
-		last = min(last, *upTo)
-	}
-	return last, err
-}
-
-func (h *logHistory) History(ctx context.Context, key menu.Key, after uint64, limit int) ([]projections.HistoryRow, error) {
-	h.mu.Lock()
-	upTo, failing, read := h.upTo, h.failing, h.read
+	checkpoint, failing, read := h.upTo, h.failing, h.read
 	after = max(after, h.purged)
 	h.mu.Unlock()
 	if read != nil {
 		read()
 	}
 	if failing != nil {
-		return nil, failing
+		return nil, 0, failing
+	}
+	if upTo, err = h.log.Last(ctx); err != nil {
+		return nil, 0, err
+	}
+	if checkpoint != nil {
+		upTo = min(upTo, *checkpoint)
 	}
 	entries, err := h.log.LoadPage(ctx, key, after, limit)
-	var rows []projections.HistoryRow
 	for _, e := range entries {
-		if upTo != nil && e.Seq > *upTo {
+		if checkpoint != nil && e.Seq > *checkpoint {
 			break
 		}
-		header, _ := json.Marshal(e.Header) //nolint:errchkjson // strings always marshal
-		row := projections.HistoryRow{Seq: e.Seq, ID: e.ID, Key: e.Key, Type: e.Type, Version: e.Version, Time: e.Time, Headers: header, Data: e.Data}
+		row := projections.HistoryRow{Seq: e.Seq, ID: e.ID, Key: e.Key, Type: e.Type, Version: e.Version, Time: e.Time, Data: e.Data}
 		if e.Err != nil {
 			row.Err = e.Err.Error()
+			row.Headers, _ = json.Marshal(e.Header) //nolint:errchkjson // strings always marshal
 		}
 		rows = append(rows, row)
 	}
-	return rows, err
+	return rows, upTo, err
 }
 
 // foldedSessions are rows folded from the log when somebody asks.

@@ -108,6 +108,8 @@ type resumer struct {
 	last  string
 	ids   []string
 	ended bool
+
+	enough func() bool // asked after each event; nil: there is never enough
 }
 
 // read takes at most this many bytes of a new connection.
@@ -144,6 +146,9 @@ func (r *resumer) read(tb testing.TB, s *server, bytes int) {
 			return
 		case "reset":
 			tb.Fatalf("reset: %s", e.data)
+		}
+		if r.enough != nil && r.enough() {
+			return
 		}
 	}
 }

@@ -54,6 +54,9 @@ func (s *stream) run(ctx context.Context, header []byte) (ended string, err erro
 	defer s.hub.detach(s.window)
 	opening, err := s.open(ctx)
 	if err != nil {
+		if err := s.conn.write(ctx, header); err != nil { // or the farewell would be no HTTP
+			return s.endedBy(ctx, err)
+		}
 		return s.endedBy(ctx, err)
 	}
 	if err := s.conn.send(ctx, append([][]byte{header}, opening...)); err != nil {

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"kondate/handlers/sse/load"
+)
+
+const (
+	// benchConnections are those that a server takes that is started for a measurement, unless more are asked for.
+	benchConnections = 5000
+	// benchStop is how long the processes of a measurement may take to stop.
+	benchStop = 15 * time.Second
+)
+
+// benched is the server that is measured, and the processes that were started for it.
+type benched struct {
+	*load.Server
+
+	env     environment
+	sync    string
+	foreign bool // it runs without us
+	dir     string
+	clients int
+	log     *app // the connection to the server's log
+	own     *child
+	raw     *child
+}
+
+// child is a process of this program.
+type child struct {
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+	log   bytes.Buffer // to be read when it has ended
+}
+
+// spawn starts this program again and returns when it has said a line that begins with ready; line is what it said.
+func spawn(ctx context.Context, ready string, args ...string) (c *child, line string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", fmt.Errorf("find this program: %w", err)
+	}
+	c = &child{cmd: exec.CommandContext(ctx, self, args...)} //nolint:gosec // it is this program
+	c.cmd.Stderr = &c.log
+	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
+	c.cmd.WaitDelay = benchStop
+	out, err := c.cmd.StdoutPipe()
+	if err == nil {
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("start kondate %s: %w", args[0], err)
+	}
+	c.lines = bufio.NewScanner(out)
+	for c.lines.Scan() {
+		if strings.HasPrefix(c.lines.Text(), ready) {
+			return c, c.lines.Text(), nil
+		}
+	}
+	err = errors.Join(c.cmd.Wait(), ctx.Err())
+	return nil, "", fmt.Errorf("kondate %s ended before it was ready: %w\n%s", args[0], err, c.log.Bytes())
+}
+
+// stop ends the process in order.
+func (c *child) stop() error {
+	if c == nil {
+		return nil
+	}
+	_ = c.cmd.Process.Signal(os.Interrupt) // it may have ended by itself
+	for c.lines.Scan() {                   // what it says is of no interest, but a full pipe would hold it up
+	}
+	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState.ExitCode() != exitOK {
+		return fmt.Errorf("stop kondate %s: %w\n%s", c.cmd.Args[1], err, c.log.Bytes())
+	}
+	return nil
+}
+
+// startOwn starts a server on a data dir that is thrown away afterwards.
+func (b *benched) startOwn(ctx context.Context, clients int) error {
+	dir, err := os.MkdirTemp("", "kondate-bench-")
+	if err != nil {
+		return fmt.Errorf("make a data dir: %w", err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // Postgres passes as an unprivileged user when the caller is root
+		return fmt.Errorf("make a data dir: %w", err)
+	}
+	b.dir, b.clients = dir, clients
+	b.Restart = func(ctx context.Context) error {
+		if err := b.own.stop(); err != nil {
+			return err
+		}
+		return b.serve(ctx)
+	}
+	return b.serve(ctx)
+}
+
+func (b *benched) serve(ctx context.Context) (err error) {
+	data := filepath.Join(b.dir, "data")
+	// The settings of the environment must not lead to somebody's data.
+	b.own, _, err = spawn(
+		ctx, "kondate is ready", "serve", "--config=", "--data-dir="+data, "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
+		"--database-url=", "--nats-max-bytes=8GiB", "--nats-sync="+b.sync, "--roles=api,projector", "--auth-mode=none",
+		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)),
+	)
+	if err != nil {
+		return err
+	}
+	conn, err := readConnection(data)
+	if err != nil {
+		return err
+	}
+	return b.use(ctx, conn)
+}
+
+func (b *benched) startRaw(ctx context.Context) (err error) {
+	b.raw, b.Raw, err = spawn(ctx, "127.", "bench", "raw")
+	return err
+}
+
+func (b *benched) closeLog(ctx context.Context) {
+	if b.log != nil {
+		_ = b.log.close(ctx) // it only closes a connection
+		b.log = nil
+	}
+}
+
+// stop ends everything that was started, and removes what was made.
+func (b *benched) stop(ctx context.Context) error {
+	var errs []error
+	if b.foreign && b.log != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), benchStop)
+		defer cancel()
+		errs = append(errs, b.Erase(ctx))
+	}
+	b.closeLog(ctx)
+	errs = append(errs, b.raw.stop(), b.own.stop())
+	if b.dir != "" {
+		errs = append(errs, os.RemoveAll(b.dir))
+	}
+	return errors.Join(errs...)
+}
