@@ -44,6 +44,8 @@ type app struct {
 	databaseURL string
 	psql        string
 
+	web *fiber.App // nil without the role api
+
 	metrics *prometheus.Registry // of this process; nil in a command
 
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
@@ -264,6 +266,8 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 			{Name: "postgres", Ready: a.pool.Ping},
 		},
 		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log,
+		RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
+		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
 	})
 	if err != nil {
 		return nil, "", err
@@ -272,6 +276,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
 		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	})
+	api.Use(web)
 	api.Routes(web)
 	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
 		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
@@ -281,6 +286,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err := console.Routes(web); err != nil {
 		return nil, "", err
 	}
+	a.web = web
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("listen on http.addr %s: %w", a.cfg.HTTP.Addr, err)

@@ -34,7 +34,7 @@ func TestDecode(t *testing.T) {
 // What is wrong with a body is said with its place.
 func TestDecodeNamesTheField(t *testing.T) {
 	t.Parallel()
-	deep := strings.Repeat("[", 9000) + strings.Repeat("]", 9000)
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, tt := range []struct{ body, field, says string }{
 		{``, "", "empty"},
 		{" \n\t", "", "empty"},
@@ -44,8 +44,11 @@ func TestDecodeNamesTheField(t *testing.T) {
 		{`{} {}`, "", "after top-level value"},
 		{"{\"title\":\"\x93\x56\"}", "", "UTF-8 (line 1, column 11)"},
 		{"\xff\xfe{\x00", "", "UTF-16"},
-		{strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), "body", "must be an object"},
-		{strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001), "", "depth"},
+		{deep(64), "body", "must be an object"},
+		{deep(65), "", "64 levels of objects and arrays (line 1, column 65)"},
+		{strings.Repeat("[", 1_000_000), "", "64 levels"},
+		{`{"title":"\\\"` + strings.Repeat("[", 100) + `",` + deep(64), "", "64 levels"}, // brackets in a text do not count
+		{`{"title":"\"` + strings.Repeat("[{", 100) + `\\","x":` + deep(63) + `}`, "x", "no field"},
 		{`null`, "body", "must be an object, not null"},
 		{`"menu"`, "body", "must be an object, not a string"},
 		{`{"title":1}`, "title", "must be a string, not a number"},
@@ -56,7 +59,7 @@ func TestDecodeNamesTheField(t *testing.T) {
 		{`{"items":[null]}`, "items[0]", "must be an object, not null"},
 		{`{"items":[{"name":"a"},{"name":true}]}`, "items[1].name", "must be a string, not true or false"},
 		{`{"items":[{"name":"a"},{"name":["x",{"y":[1]}],"price":{}}]}`, "items[1].price", "must be a string, not an object"},
-		{`{"items":[{"name":` + deep + `}]}`, "items[0].name", "not an array"},
+		{`{"items":[{"name":` + deep(61) + `}]}`, "items[0].name", "not an array"},
 		{`{"items":[{"nam":"a"}]}`, "items[0].nam", "known are id, name"},
 		{`{"items":[{"Name":"a"}]}`, "items[0].Name", "known are id, name"},
 		{`{"items":[{"` + strings.Repeat("長", 5000) + `":"a"}]}`, "items[0]." + strings.Repeat("長", 64) + "…", "no field"},

@@ -71,6 +71,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 		ErrorHandler: httpapi.ErrorHandler(logger), BodyLimit: httpapi.MaxBodyBytes,
 		DisableStartupMessage: true, CaseSensitive: true,
 	})
+	api.Use(h.app)
 	api.Routes(h.app)
 	return h
 }
