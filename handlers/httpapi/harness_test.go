@@ -21,6 +21,7 @@ import (
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/handlers/httpapi"
+	"kondate/handlers/openapi/openapitest"
 	"kondate/projections"
 	"kondate/projections/pgtest"
 )
@@ -156,13 +157,60 @@ func newRequest(method, target string, body []byte, header ...string) *http.Requ
 
 func (h *harness) do(tb testing.TB, req *http.Request) answer {
 	tb.Helper()
-	res, err := h.app.Test(req, -1)
+	res, err := h.app.Test(req, int(patience/time.Millisecond))
 	if err != nil {
 		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // it was only read
-	return read(tb, res)
+	got := read(tb, res)
+	h.described(tb, req, got)
+	return got
 }
+
+// patience is how long a request may take before the test fails.
+const patience = 2 * time.Minute
+
+// description is the API's own document; it is the same for every harness.
+var (
+	description     *openapitest.Checker
+	descriptionOnce sync.Once
+)
+
+// described checks that an answer is one that the API's description promises, and has what every answer has.
+func (h *harness) described(tb testing.TB, req *http.Request, got answer) {
+	tb.Helper()
+	descriptionOnce.Do(func() {
+		res, err := h.app.Test(newRequest(http.MethodGet, "/openapi.json", nil), -1)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer res.Body.Close() //nolint:errcheck // it was only read
+		description = openapitest.New(tb, read(tb, res).body)
+	})
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+		if have := got.header.Get(name); have != want {
+			tb.Errorf("%s %s: %s is %q, want %q", req.Method, req.URL, name, have, want)
+		}
+	}
+	policy := got.header.Get("Content-Security-Policy")
+	if strings.Contains(got.header.Get("Content-Type"), "json") && policy != "default-src 'none'; frame-ancestors 'none'" || policy == "" {
+		tb.Errorf("%s %s: Content-Security-Policy is %q", req.Method, req.URL, policy)
+	}
+	switch {
+	case got.status >= 400 && !strings.Contains(string(got.body), `"request_id":"`+got.header.Get("X-Request-Id")+`"`):
+		tb.Errorf("%s %s: the problem does not name the request %q: %.300s", req.Method, req.URL, got.header.Get("X-Request-Id"), got.body)
+	case got.status == http.StatusNotFound && strings.Contains(string(got.body), "about:blank"),
+		got.status == http.StatusMethodNotAllowed, got.status == http.StatusNotImplemented, got.status == http.StatusNoContent, req.URL.Path == "/panic":
+		return // no route of the description
+	case len(got.body) > maxDescribed:
+		return
+	}
+	description.Answer(tb, req, got.status, got.header, got.body)
+}
+
+// maxDescribed is the size of the largest body that is held against the description: ten thousand rows are one row
+// ten thousand times.
+const maxDescribed = 1 << 20
 
 func read(tb testing.TB, res *http.Response) answer {
 	tb.Helper()

@@ -104,7 +104,7 @@ func (a *API) routes() []route {
 		{a.picture("png", streams.MediaPNG, dish, have, away), a.imagePNG, false},
 		{openapi.Operation{
 			Method: http.MethodGet, Path: "/v1/events", ID: "exportEvents", Tag: tagHistory, Summary: "The event history, streamed",
-			Description: "One `Event` a line, in the order of the log. An export that cannot go on is cut: its last chunk is missing.",
+			Description: "In the order of the log. An export that cannot go on is cut: its last chunk is missing.",
 			Parameters: []openapi.Parameter{
 				openapi.Query[menu.Tenant]("tenant", "Only the caller's own; it may be left out."),
 				openapi.Query[menu.SessionID]("session", "Events of one session."),
@@ -112,7 +112,7 @@ func (a *API) routes() []route {
 				openapi.Query[moment]("since", "Events from this time on."), openapi.Query[moment]("until", "Events before this time."),
 				openapi.Query[uint64]("from_seq", "Events from this sequence on."), openapi.Query[positive]("limit", "At most so many; without it, all."),
 			},
-			Answers:  []openapi.Answer{openapi.Media(http.StatusOK, mediaNDJSON, "An object of the schema Event a line.")},
+			Answers:  []openapi.Answer{openapi.Lines[event](http.StatusOK, "Each line is an Event.")},
 			Problems: openapi.Problems{503: ""},
 		}, a.events, true},
 		{openapi.Operation{

@@ -252,9 +252,9 @@ func (w *writer) responses(o Operation) object {
 
 // headers describes the headers of an answer; every answer has its request's id.
 func (w *writer) headers(of []Parameter) object {
-	headers := object{"X-Request-Id": object{"description": "The request's id: as sent, or made.", "schema": &jsonschema.Schema{Type: "string"}}}
+	headers := object{"X-Request-Id": object{"required": true, "description": "The request's id: as sent, or made.", "schema": &jsonschema.Schema{Type: "string"}}}
 	for _, h := range of {
-		headers[h.Name] = object{"description": h.Description, "schema": w.schema(h.Type)}
+		headers[h.Name] = object{"required": true, "description": h.Description, "schema": w.schema(h.Type)}
 	}
 	return headers
 }

@@ -76,6 +76,11 @@ func JSON[T any](status int, description string, headers ...Parameter) Answer {
 	return Answer{Status: status, Description: description, Media: "application/json", Type: reflect.TypeFor[T](), Headers: headers}
 }
 
+// Lines describes an answer with a JSON object of one type on each line.
+func Lines[T any](status int, description string, headers ...Parameter) Answer {
+	return Answer{Status: status, Description: description, Media: "application/x-ndjson", Type: reflect.TypeFor[T](), Headers: headers}
+}
+
 // Media describes an answer whose body is no JSON.
 func Media(status int, media, description string, headers ...Parameter) Answer {
 	return Answer{Status: status, Description: description, Media: media, Headers: headers}
