@@ -43,6 +43,7 @@ type harness struct {
 	reserved *reservations
 	images   *pictures
 	logged   *lockedBuffer
+	session  menu.Key // that the test has submitted
 	api      *httpapi.API
 	app      *fiber.App
 }
@@ -197,10 +198,10 @@ func (h *harness) described(tb testing.TB, req *http.Request, got answer) {
 		tb.Errorf("%s %s: Content-Security-Policy is %q", req.Method, req.URL, policy)
 	}
 	switch {
-	case got.status >= 400 && !strings.Contains(string(got.body), `"request_id":"`+got.header.Get("X-Request-Id")+`"`):
+	case got.status >= 400 && req.Method != http.MethodHead && !strings.Contains(string(got.body), `"request_id":"`+got.header.Get("X-Request-Id")+`"`):
 		tb.Errorf("%s %s: the problem does not name the request %q: %.300s", req.Method, req.URL, got.header.Get("X-Request-Id"), got.body)
 	case got.status == http.StatusNotFound && strings.Contains(string(got.body), "about:blank"),
-		got.status == http.StatusMethodNotAllowed, got.status == http.StatusNotImplemented, got.status == http.StatusNoContent, req.URL.Path == "/panic":
+		got.status == http.StatusMethodNotAllowed, got.status == http.StatusNotImplemented, got.status == http.StatusNoContent, req.URL.Path == "/panic", req.URL.Path == "/nowhere":
 		return // no route of the description
 	case len(got.body) > maxDescribed:
 		return
@@ -301,6 +302,13 @@ func (l *brokenLog) AppendMenu(ctx context.Context, key menu.Key, expected uint6
 		l.first()
 	}
 	return l.Memory.AppendMenu(ctx, key, expected, events...)
+}
+
+func (l *brokenLog) Append(ctx context.Context, key menu.Key, events ...eventstore.Proposed) (eventstore.Receipt, error) {
+	if l.appendErr != nil {
+		return eventstore.Receipt{}, l.appendErr
+	}
+	return l.Memory.Append(ctx, key, events...)
 }
 
 func (l *brokenLog) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error) {

@@ -103,8 +103,11 @@ func (o Operation) always() []int {
 	if o.Access != ByAnybody {
 		statuses = append(statuses, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
 	}
+	if o.Method == http.MethodPost {
+		statuses = append(statuses, http.StatusRequestEntityTooLarge)
+	}
 	if o.Body != nil {
-		statuses = append(statuses, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		statuses = append(statuses, http.StatusUnsupportedMediaType)
 	}
 	return statuses
 }
