@@ -108,7 +108,7 @@ func TestRefusedSettings(t *testing.T) {
 	}{
 		"ReachableWithoutAuth": {[]string{"--http-addr", "0.0.0.0:8080"}, "bind to 127.0.0.1"},
 		"AuthNotBuilt":         {[]string{"--auth-mode", "keys"}, "not built yet"},
-		"NoRate":               {[]string{"--http-rate-limit", "-1"}, "http.rate_limit"},
+		"NoRate":               {[]string{"--http-rate-limit=-1"}, "http.rate_limit"},
 		"NoBurst":              {[]string{"--http-rate-burst", "0"}, "http.rate_burst"},
 		"NoOrigin":             {[]string{"--http-cors-origins", "example.org"}, "http.cors_origins"},
 		"UnknownProvider":      {[]string{"--stages-allergen-provider", "oracle"}, "use local, openai, external, or commons"},

@@ -181,7 +181,7 @@ var (
 func (h *harness) described(tb testing.TB, req *http.Request, got answer) {
 	tb.Helper()
 	descriptionOnce.Do(func() {
-		res, err := h.app.Test(newRequest(http.MethodGet, "/openapi.json", nil), -1)
+		res, err := newHarness(tb).app.Test(newRequest(http.MethodGet, "/openapi.json", nil), -1)
 		if err != nil {
 			tb.Fatal(err)
 		}
