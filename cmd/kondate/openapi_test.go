@@ -137,7 +137,9 @@ func TestDescribedAPI(t *testing.T) {
 
 	c.want(t, http.StatusNotFound, http.MethodGet, "/v1/menus/oyako/image.svg", "")
 	c.want(t, http.StatusAccepted, http.MethodPost, "/v1/menus/oyako/image", "")
-	waitFor(t, func() bool { return c.want(t, http.StatusOK, http.MethodGet, "/v1/menus/oyako", "")["gen_image"] != nil })
+	waitFor(t, func() bool {
+		return c.want(t, http.StatusOK, http.MethodGet, "/v1/menus/oyako", "")["gen_image"] != nil
+	})
 	c.want(t, http.StatusOK, http.MethodGet, "/v1/menus/oyako/image.svg", "")
 	c.want(t, http.StatusOK, http.MethodGet, "/v1/menus/oyako/image.png", "")
 

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"kondate/domain/menu"
@@ -184,6 +186,59 @@ func FuzzSubmit(f *testing.F) {
 		case got.status == http.StatusAccepted:
 			got.accepted(t)
 		case got.status >= 400 && got.status < 500:
+			got.problem(t, got.status)
+		default:
+			t.Fatalf("status %d: %s", got.status, got.body)
+		}
+	})
+}
+
+// No filter makes a retry fail, and none that is refused retries anything.
+func FuzzRetryFailures(f *testing.F) {
+	h := newHarness(f)
+	for _, seed := range []string{
+		`{"all":true}`, `{"stage":"allergen","reason":"timeout"}`, `{"menu_id":"a.b"}`, `{"after":"x"}`, `{"all":"yes"}`, `{"all":null}`, `[]`, `{`, "", "\x00",
+		`{"reason":"\u0000"}`, `{"all":true,"all":false}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := h.do(t, newRequest(http.MethodPost, "/v1/failures/retry", body))
+		if got.status != http.StatusBadRequest {
+			got.problem(t, http.StatusServiceUnavailable) // of the database, which is away: the filter was taken
+		}
+	})
+}
+
+// No path, query or header makes a read fail or hang.
+func FuzzRead(f *testing.F) {
+	h := newHarness(f, func(c *httpapi.Config) { c.WaitTimeout = time.Millisecond })
+	routes := []string{"/v1/sessions/", "/v1/menus/", "/v1/events/", "/v1/failures/", "/v1/", "/"}
+	for i := range routes {
+		for _, seed := range [][3]string{
+			{"abc", "min_seq=1", "*"}, {"abc/menus", "as_of_seq=18446744073709551615", `W/"1"`}, {"a.b", "limit=1;SELECT pg_sleep(10)", `"`}, {"..%2f..", "since=2026-11-26T08:00:00+09:00", ","},
+			{"abc/image.svg", "type=*.failed&type=%00", ""}, {"%0d%0a", "session=%ff", "\x7f"}, {"", "after=MTox", ""}, {"abc", "token=x&_=1", ""},
+		} {
+			f.Add(byte(i), seed[0], seed[1], seed[2])
+		}
+	}
+	f.Fuzz(func(t *testing.T, route byte, path, query, tag string) {
+		target, err := url.Parse(routes[int(route)%len(routes)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		target = target.JoinPath(path)
+		target.RawQuery = url.PathEscape(query)
+		if strings.ContainsAny(tag, "\r\n\x00") || strings.ContainsAny(target.String(), " \r\n") || len(target.String())+len(tag) > 3000 {
+			return // no HTTP, or too much of it
+		}
+		req := newRequest(http.MethodGet, "/", nil)
+		req.URL = target
+		req.Header["If-None-Match"] = []string{tag}
+		got := h.do(t, req)
+		switch {
+		case got.status == http.StatusOK, got.status == http.StatusNotModified:
+		case got.status >= 400 && got.status < 500, got.status == http.StatusServiceUnavailable, got.status == http.StatusGatewayTimeout:
 			got.problem(t, got.status)
 		default:
 			t.Fatalf("status %d: %s", got.status, got.body)

@@ -60,8 +60,10 @@ func (a *API) description() ([]byte, error) {
 		Description: "A restaurant's menu goes in; every dish comes back with eight results, each the moment it exists.\n\n" +
 			"Every answer that is an error is a problem document (RFC 9457). It names the fields that are wrong, and the request, as the server's log does.",
 		Tags: []openapi.Tag{
-			{Name: tagSessions, Description: "Submit a menu and follow it."}, {Name: tagDishes, Description: "Dishes with their results, and pictures of them."},
-			{Name: tagHistory, Description: "Every event since the beginning."}, {Name: tagFailures, Description: "Stages that were given up, and their retry."},
+			{Name: tagSessions, Description: "Submit a menu and follow it."},
+			{Name: tagDishes, Description: "Dishes with their results, and pictures of them."},
+			{Name: tagHistory, Description: "Every event since the beginning."},
+			{Name: tagFailures, Description: "Stages that were given up, and their retry."},
 			{Name: tagService, Description: "The server itself."},
 		},
 		Problem:    openapi.TypeOf[problem](),

@@ -121,7 +121,7 @@ func ofFiber(e *fiber.Error) *problem {
 	case http.StatusRequestEntityTooLarge:
 		return tooLarge()
 	case http.StatusRequestHeaderFieldsTooLarge:
-		p.Detail = "the request line and the header together are too long: 4 KiB are read"
+		p.Detail = "the request line and the header are too long together: leave out cookies and shorten the query"
 	case http.StatusRequestTimeout:
 		p.Detail = "the request did not arrive in time"
 	case http.StatusNotImplemented:
