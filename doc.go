@@ -23,6 +23,7 @@
 //	handlers/stage/external the provider that asks another team's worker
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
+//	handlers/openapi        what routes are, in words, for /openapi.json
 //	handlers/sse            session streams, with replay
 //	handlers/console        the web page
 //	projections             Postgres read models kept in step with the log
@@ -35,8 +36,8 @@
 //	domain/cuisine          what dishes are: knowledge, grammar, readings, laws
 //
 // Helpers for tests live beside what they help with, and only tests import them:
-// domain/menu/menutest, streams/natstest, eventstore/storetest and
-// projections/pgtest.
+// domain/menu/menutest, streams/natstest, eventstore/storetest,
+// projections/pgtest and handlers/openapi/openapitest.
 //
 // # Arrows
 //
