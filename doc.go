@@ -24,6 +24,7 @@
 //	handlers/stage/openai   the provider that asks a language model
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
+//	handlers/openapi        what routes are, in words, for /openapi.json
 //	handlers/sse            session streams, with replay
 //	handlers/access         who may ask what: API keys, session tokens
 //	handlers/console        the web page
@@ -37,8 +38,8 @@
 //	domain/cuisine          what dishes are: knowledge, grammar, readings, laws
 //
 // Helpers for tests live beside what they help with, and only tests import them:
-// domain/menu/menutest, streams/natstest, eventstore/storetest and
-// projections/pgtest.
+// domain/menu/menutest, streams/natstest, eventstore/storetest,
+// projections/pgtest and handlers/openapi/openapitest.
 //
 // # Arrows
 //

@@ -18,6 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/handlers/access"
 	"kondate/handlers/console"
 	"kondate/handlers/httpapi"
 	"kondate/handlers/sse"
@@ -272,6 +273,8 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 			{Name: "postgres", Ready: a.pool.Ping},
 		},
 		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log,
+		Client: access.KeyID, RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
+		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
 	})
 	if err != nil {
 		return nil, "", err
@@ -280,7 +283,11 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
 		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	}))
-	api.Routes(web, door.middleware...)
+	api.Use(web)
+	for _, step := range door.middleware {
+		web.Use(step)
+	}
+	api.Routes(web)
 	a.web = web
 	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
 		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
@@ -293,6 +300,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err := console.Routes(web); err != nil {
 		return nil, "", err
 	}
+	a.web = web
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("listen on http.addr %s: %w", a.cfg.HTTP.Addr, err)

@@ -87,8 +87,7 @@ func (d door) webConfig(cfg fiber.Config) fiber.Config {
 
 // validate refuses settings that leave a door open, or that would do nothing. It repeats no secret.
 func (c AuthConfig) validate(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return fmt.Errorf("http.addr %q is no host:port: %w", addr, err)
 	}
 	if _, err := access.ParseProxies(c.TrustedProxies); err != nil {
@@ -107,10 +106,17 @@ func (c AuthConfig) validate(addr string) error {
 		if c.KeysFile != "" || c.TokenSecret != "" {
 			return errors.New("auth.keys_file and auth.token_secret do nothing while auth.mode is none: set auth.mode to keys, or leave them empty")
 		}
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if !loopback(addr) {
 			return fmt.Errorf("http.addr %q can be reached from other machines and auth.mode is none: set auth.mode to keys, or bind to 127.0.0.1", addr)
 		}
 		return nil
 	}
 	return fmt.Errorf("auth.mode %q does not exist: use none or keys", c.Mode)
+}
+
+// loopback says whether only this machine reaches an address.
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || (ip != nil && ip.IsLoopback()))
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"kondate/domain/menu"
+	"kondate/handlers/httpapi"
 )
 
 // Config holds every setting. A key a.b_c is the flag --a-b-c, the variable KONDATE_A_B_C and the YAML entry a: {b_c: …};
@@ -32,7 +34,38 @@ type Storage struct {
 
 // HTTPConfig is the group http.
 type HTTPConfig struct {
-	Addr string `default:"127.0.0.1:8080" help:"Address of the HTTP server; port 0 takes a free one."`
+	Addr        string   `default:"127.0.0.1:8080" help:"Address of the HTTP server; port 0 takes a free one."`
+	RateLimit   *float64 `help:"Requests per second of one client, by credential or else by address; 0: no limit. Left out, it is 50, and 0 where only this machine reaches http.addr."`
+	RateBurst   int      `default:"100" help:"Requests that one client may send at once, where there is a limit."`
+	CORSOrigins []string `name:"cors-origins" help:"Other origins whose pages may use the API, such as https://example.org; * is any."`
+}
+
+// defaultRateLimit is http.rate_limit where other machines reach the server. On loopback all clients have one address: a
+// proxy's, or the owner's of the machine.
+const defaultRateLimit = 50
+
+// rateLimit returns the limit in force.
+func (c HTTPConfig) rateLimit() float64 {
+	switch {
+	case c.RateLimit != nil:
+		return *c.RateLimit
+	case loopback(c.Addr):
+		return 0
+	}
+	return defaultRateLimit
+}
+
+func (c HTTPConfig) validate() error {
+	var errs []error
+	if limit := c.rateLimit(); limit < 0 || math.IsNaN(limit) || math.IsInf(limit, 0) {
+		errs = append(errs, fmt.Errorf("http.rate_limit is %v, it must be a number of requests per second, or 0 for no limit", limit))
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := httpapi.CheckOrigin(origin); err != nil {
+			errs = append(errs, fmt.Errorf("http.cors_origins: %w", err))
+		}
+	}
+	return errors.Join(append(errs, positive("http.rate_burst", c.RateBurst))...)
 }
 
 // NATSConfig is the group nats.
@@ -141,7 +174,7 @@ type AuthConfig struct {
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
 func (c Config) Validate() error {
 	return errors.Join(
-		c.Auth.validate(c.HTTP.Addr), c.validateProviders(),
+		c.Auth.validate(c.HTTP.Addr), c.HTTP.validate(), c.validateProviders(),
 		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
 		positive("processing.retry_attempts", c.Processing.RetryAttempts),
 		positive("processing.batch_size", c.Processing.BatchSize),

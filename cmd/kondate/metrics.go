@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"kondate/handlers/openapi"
 	"kondate/projections"
 )
 
@@ -26,6 +28,14 @@ func serveMetrics(router fiber.Router, registry *prometheus.Registry) {
 	// A part that cannot be read, such as a database that is away, does not hide the others.
 	handler := promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	router.Get("/metrics", adaptor.HTTPHandler(handler))
+}
+
+// metricsOperation describes it.
+func metricsOperation() openapi.Operation {
+	return openapi.Operation{
+		Method: http.MethodGet, Path: "/metrics", ID: "metrics", Tag: "service", Summary: "Metrics, for Prometheus",
+		Answers: []openapi.Answer{openapi.Media(http.StatusOK, "text/plain", "In Prometheus' text format.")},
+	}
 }
 
 // parkedTimeout bounds the look at the database for one scrape.

@@ -43,7 +43,7 @@ func TestDefaults(t *testing.T) {
 			NATS:     NATSConfig{Sync: "always", Replicas: 1},
 			Database: DatabaseConfig{PoolSize: 20, MaxOverflow: 30, PoolTimeout: 30 * time.Second, PoolRecycle: time.Hour},
 		},
-		HTTP: HTTPConfig{Addr: "127.0.0.1:8080"},
+		HTTP: HTTPConfig{Addr: "127.0.0.1:8080", RateBurst: 100},
 		SSE: SSEConfig{
 			MaxConnections: 1000, KeepaliveInterval: 30 * time.Second, EventHistoryTTL: time.Hour, MaxEventSize: 1 << 20, ChannelPrefix: "sse",
 			Reconnect: ReconnectConfig{ReconnectInterval: 5 * time.Second, MaxReconnectAttempts: 3},
@@ -112,6 +112,9 @@ func TestRefusedSettings(t *testing.T) {
 		"NoTokenTime":          {[]string{"--auth-token-ttl", "0s"}, "auth.token_ttl is 0s"},
 		"KeysWithoutMode":      {[]string{"--auth-keys-file", file}, "set auth.mode to keys"},
 		"NoProxy":              {[]string{"--auth-trusted-proxies", "balancer"}, "10.0.0.0/8"},
+		"NoRate":               {[]string{"--http-rate-limit=-1"}, "http.rate_limit"},
+		"NoBurst":              {[]string{"--http-rate-burst", "0"}, "http.rate_burst"},
+		"NoOrigin":             {[]string{"--http-cors-origins", "example.org"}, "http.cors_origins"},
 		"UnknownProvider":      {[]string{"--stages-allergen-provider", "oracle"}, "use local, openai, external, or commons"},
 		"NoModel":              {[]string{"--stages-allergen-provider", "openai"}, "openai.model is empty"},
 		"NoSuchURL":            {[]string{"--openai-base-url", "ftp://models"}, "must begin with http:// or https://"},

@@ -110,6 +110,12 @@ func OnlySession(c *fiber.Ctx) menu.SessionID {
 	return who.Session
 }
 
+// KeyID returns the id of the API key that a request came with; empty: none did.
+func KeyID(c *fiber.Ctx) string {
+	who, _ := c.Locals(principalKey).(Principal)
+	return who.KeyID
+}
+
 // refusal is the body of an answer that refuses (RFC 9457).
 type refusal struct {
 	Type   string `json:"type"`

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"kondate/handlers/openapi"
 )
 
 //go:embed static
@@ -46,6 +48,17 @@ func Routes(router fiber.Router) error {
 		router.Get(route, serve(media, content))
 		return nil
 	})
+}
+
+// Operations describes the page. Its files under /console/ are part of it and no API.
+func Operations() []openapi.Operation {
+	return []openapi.Operation{{
+		Method: http.MethodGet, Path: "/", ID: "page", Tag: "service", Summary: "The web page", Access: openapi.ByAnybody,
+		Answers: []openapi.Answer{
+			openapi.Media(http.StatusOK, "text/html", "The page."), openapi.Empty(http.StatusNotModified, "The client has it already."),
+		},
+		Problems: openapi.Problems{http.StatusTooManyRequests: ""},
+	}}
 }
 
 func mediaTypes() map[string]string {

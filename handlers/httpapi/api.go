@@ -3,12 +3,12 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"runtime/debug"
+	"net/http"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/gofiber/fiber/v2/utils"
 
 	"kondate/domain/menu"
@@ -16,7 +16,10 @@ import (
 
 // API answers the HTTP requests that are neither a live stream nor the web page. It is safe for concurrent use.
 type API struct {
-	cfg Config
+	cfg         Config
+	limit       *limiter // nil: there is none
+	document    []byte   // of /openapi.json
+	documentTag string
 
 	closing     chan struct{} // closed when exports have to end
 	closingOnce sync.Once
@@ -27,7 +30,16 @@ func New(cfg Config) (*API, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &API{cfg: cfg.withDefaults(), closing: make(chan struct{})}, nil
+	a := &API{cfg: cfg.withDefaults(), closing: make(chan struct{})}
+	if cfg.RateLimit > 0 {
+		a.limit = newLimiter(cfg.RateLimit, cfg.RateBurst, time.Now)
+	}
+	var err error
+	if a.document, err = a.description(); err != nil {
+		return nil, err
+	}
+	a.documentTag = strconv.Quote(tagOf(0, a.document))
+	return a, nil
 }
 
 // Close ends the exports that are under way: each is cut, so that its client knows it has not seen everything.
@@ -36,35 +48,23 @@ func (a *API) Close() { a.closingOnce.Do(func() { close(a.closing) }) }
 // errStopping ends an export when the server stops.
 var errStopping = errors.New("the server stops")
 
-// Routes adds the API's routes. Register it before other routes: its first step turns a panic of any later handler
-// into a 500, its second is middleware, which stands before all routes of the router. The app's ErrorHandler has to be
-// [ErrorHandler] and its BodyLimit [MaxBodyBytes].
-func (a *API) Routes(router fiber.Router, middleware ...fiber.Handler) {
-	router.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.panicked}))
-	for _, step := range middleware {
-		router.Use(step)
+// Routes adds the API's routes, and before them the rate limit, which counts whatever is registered later too. Call it
+// after [API.Use]. The app's ErrorHandler has to be [ErrorHandler] and its BodyLimit [MaxBodyBytes].
+func (a *API) Routes(app *fiber.App) {
+	if a.limit != nil {
+		app.Use(a.limited)
 	}
-
-	router.Get("/healthz", a.healthz)
-	router.Get("/readyz", a.readyz)
-
-	router.Post("/v1/sessions", a.submit)
-	router.Get("/v1/sessions/:id", a.session)
-	router.Delete("/v1/sessions/:id", a.erase)
-	router.Get("/v1/sessions/:id/menus", a.menus)
-	router.Get("/v1/menus/:id", a.menu)
-	router.Post("/v1/menus/:id/image", a.requestImage)
-	router.Get("/v1/menus/:id/image.svg", a.imageSVG)
-	router.Get("/v1/menus/:id/image.png", a.imagePNG)
-	router.Get("/v1/events", a.events)
-	router.Get("/v1/failures", a.failures)
-	router.Post("/v1/failures/retry", a.retryFailures)
-	router.Post("/v1/menus/:id/stages/:stage/retry", a.retry)
-}
-
-func (a *API) panicked(c *fiber.Ctx, value any) {
-	a.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "request handler panicked",
-		slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+	for _, r := range a.routes() {
+		answer := r.answer
+		if r.strict {
+			answer = strict(r.Operation, answer)
+		}
+		if r.Method == http.MethodGet { // and HEAD
+			app.Get(r.Route(), answer)
+		} else {
+			app.Add(r.Method, r.Route(), answer)
+		}
+	}
 }
 
 // deadline returns the context of a request's work. Fiber's own context ends with the server and not with the request,

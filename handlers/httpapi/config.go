@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/handlers/openapi"
 	"kondate/projections"
 )
 
@@ -92,6 +96,12 @@ type Config struct {
 	WaitTimeout    time.Duration                   // how long a read waits for the projection; default 5 s
 	Now            func() time.Time                // the clock of recorded events
 	Logger         *slog.Logger
+
+	RateLimit   float64                 // requests per second and client; 0: no limit
+	RateBurst   int                     // requests that one client may send at once, if there is a limit
+	Client      func(*fiber.Ctx) string // the credential that a request came with, for the limit; nil or "": its address counts
+	CORSOrigins []string                // other origins whose pages may use the API, such as https://example.org; "*" is any
+	Elsewhere   []openapi.Operation     // what other packages serve on the same app, for /openapi.json
 }
 
 // Validate names every setting that is missing or wrong.
@@ -123,7 +133,31 @@ func (c Config) Validate() error {
 	if c.WaitTimeout < 0 {
 		errs = append(errs, fmt.Errorf("httpapi: Config.WaitTimeout is %s, want none below 0", c.WaitTimeout))
 	}
+	if c.RateLimit < 0 || math.IsNaN(c.RateLimit) || math.IsInf(c.RateLimit, 0) {
+		errs = append(errs, fmt.Errorf("httpapi: Config.RateLimit is %v, want a number of requests, or 0", c.RateLimit))
+	}
+	if c.RateLimit > 0 && c.RateBurst < 1 {
+		errs = append(errs, fmt.Errorf("httpapi: Config.RateBurst is %d, want at least 1 where there is a RateLimit", c.RateBurst))
+	}
+	for _, origin := range c.CORSOrigins {
+		if err := CheckOrigin(origin); err != nil {
+			errs = append(errs, fmt.Errorf("httpapi: Config.CORSOrigins: %w", err))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// CheckOrigin says what is wrong with an origin of [Config.CORSOrigins].
+func CheckOrigin(origin string) error {
+	u, err := url.Parse(origin)
+	switch {
+	case origin == "*":
+		return nil
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "", strings.ContainsAny(u.Host, "*, "), origin != u.Scheme+"://"+u.Host,
+		strings.ToLower(origin) != origin:
+		return fmt.Errorf("%q is no origin: write it as browsers do, such as https://example.org or http://localhost:3000, or * for any", origin)
+	}
+	return nil
 }
 
 func (c Config) withDefaults() Config {

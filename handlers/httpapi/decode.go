@@ -31,8 +31,7 @@ type submission struct {
 // decodeSubmission reads exactly one JSON document in UTF-8, with or without a byte order mark.
 //
 // A field that the API does not know is refused: a "targetLanguage" would otherwise be lost without a word,
-// and the whole menu come out in the wrong language. Of a repeated key the last one counts. There is no limit on depth
-// besides the parser's own (which does not recurse): anything below an item is a field of the wrong type.
+// and the whole menu come out in the wrong language. Of a repeated key the last one counts.
 func decodeSubmission(body []byte) (submission, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	if err := wellFormed(body, `{"items":[{"name":"親子丼","price":"850円"}]}`); err != nil {
@@ -51,7 +50,7 @@ func decodeSubmission(body []byte) (submission, error) {
 		case "items":
 			s.items = items(d, key)
 		default:
-			d.unknown(key, key, "title, source_language, target_language and items")
+			d.unknown(key, key, known[submissionBody]())
 		}
 	})
 	return s, d.err()
@@ -90,7 +89,7 @@ func item(d *document, path string) menu.Item {
 		case "price":
 			item.Price = d.stringOrNumber(field)
 		default:
-			d.unknown(field, key, "id, name, category and price")
+			d.unknown(field, key, known[itemBody]())
 		}
 	})
 	return item

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"kondate/domain/menu"
@@ -34,7 +36,7 @@ func TestDecode(t *testing.T) {
 // What is wrong with a body is said with its place.
 func TestDecodeNamesTheField(t *testing.T) {
 	t.Parallel()
-	deep := strings.Repeat("[", 9000) + strings.Repeat("]", 9000)
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, tt := range []struct{ body, field, says string }{
 		{``, "", "empty"},
 		{" \n\t", "", "empty"},
@@ -44,8 +46,11 @@ func TestDecodeNamesTheField(t *testing.T) {
 		{`{} {}`, "", "after top-level value"},
 		{"{\"title\":\"\x93\x56\"}", "", "UTF-8 (line 1, column 11)"},
 		{"\xff\xfe{\x00", "", "UTF-16"},
-		{strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000), "body", "must be an object"},
-		{strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001), "", "depth"},
+		{deep(64), "body", "must be an object"},
+		{deep(65), "", "64 levels of objects and arrays (line 1, column 65)"},
+		{strings.Repeat("[", 1_000_000), "", "64 levels"},
+		{`{"title":"\\\"` + strings.Repeat("[", 100) + `",` + deep(64), "", "64 levels"}, // brackets in a text do not count
+		{`{"title":"\"` + strings.Repeat("[{", 100) + `\\","x":` + deep(63) + `}`, "x", "no field"},
 		{`null`, "body", "must be an object, not null"},
 		{`"menu"`, "body", "must be an object, not a string"},
 		{`{"title":1}`, "title", "must be a string, not a number"},
@@ -56,7 +61,7 @@ func TestDecodeNamesTheField(t *testing.T) {
 		{`{"items":[null]}`, "items[0]", "must be an object, not null"},
 		{`{"items":[{"name":"a"},{"name":true}]}`, "items[1].name", "must be a string, not true or false"},
 		{`{"items":[{"name":"a"},{"name":["x",{"y":[1]}],"price":{}}]}`, "items[1].price", "must be a string, not an object"},
-		{`{"items":[{"name":` + deep + `}]}`, "items[0].name", "not an array"},
+		{`{"items":[{"name":` + deep(61) + `}]}`, "items[0].name", "not an array"},
 		{`{"items":[{"nam":"a"}]}`, "items[0].nam", "known are id, name"},
 		{`{"items":[{"Name":"a"}]}`, "items[0].Name", "known are id, name"},
 		{`{"items":[{"` + strings.Repeat("長", 5000) + `":"a"}]}`, "items[0]." + strings.Repeat("長", 64) + "…", "no field"},
@@ -181,6 +186,59 @@ func FuzzSubmit(f *testing.F) {
 		case got.status == http.StatusAccepted:
 			got.accepted(t)
 		case got.status >= 400 && got.status < 500:
+			got.problem(t, got.status)
+		default:
+			t.Fatalf("status %d: %s", got.status, got.body)
+		}
+	})
+}
+
+// No filter makes a retry fail, and none that is refused retries anything.
+func FuzzRetryFailures(f *testing.F) {
+	h := newHarness(f)
+	for _, seed := range []string{
+		`{"all":true}`, `{"stage":"allergen","reason":"timeout"}`, `{"menu_id":"a.b"}`, `{"after":"x"}`, `{"all":"yes"}`, `{"all":null}`, `[]`, `{`, "", "\x00",
+		`{"reason":"\u0000"}`, `{"all":true,"all":false}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := h.do(t, newRequest(http.MethodPost, "/v1/failures/retry", body))
+		if got.status != http.StatusBadRequest {
+			got.problem(t, http.StatusServiceUnavailable) // of the database, which is away: the filter was taken
+		}
+	})
+}
+
+// No path, query or header makes a read fail or hang.
+func FuzzRead(f *testing.F) {
+	h := newHarness(f, func(c *httpapi.Config) { c.WaitTimeout = time.Millisecond })
+	routes := []string{"/v1/sessions/", "/v1/menus/", "/v1/events/", "/v1/failures/", "/v1/", "/"}
+	for i := range routes {
+		for _, seed := range [][3]string{
+			{"abc", "min_seq=1", "*"}, {"abc/menus", "as_of_seq=18446744073709551615", `W/"1"`}, {"a.b", "limit=1;SELECT pg_sleep(10)", `"`}, {"..%2f..", "since=2026-11-26T08:00:00+09:00", ","},
+			{"abc/image.svg", "type=*.failed&type=%00", ""}, {"%0d%0a", "session=%ff", "\x7f"}, {"", "after=MTox", ""}, {"abc", "token=x&_=1", ""},
+		} {
+			f.Add(byte(i), seed[0], seed[1], seed[2])
+		}
+	}
+	f.Fuzz(func(t *testing.T, route byte, path, query, tag string) {
+		target, err := url.Parse(routes[int(route)%len(routes)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		target = target.JoinPath(path)
+		target.RawQuery = url.PathEscape(query)
+		if strings.ContainsAny(tag, "\r\n\x00") || strings.ContainsAny(target.String(), " \r\n") || len(target.String())+len(tag) > 3000 {
+			return // no HTTP, or too much of it
+		}
+		req := newRequest(http.MethodGet, "/", nil)
+		req.URL = target
+		req.Header["If-None-Match"] = []string{tag}
+		got := h.do(t, req)
+		switch {
+		case got.status == http.StatusOK, got.status == http.StatusNotModified:
+		case got.status >= 400 && got.status < 500, got.status == http.StatusServiceUnavailable, got.status == http.StatusGatewayTimeout:
 			got.problem(t, got.status)
 		default:
 			t.Fatalf("status %d: %s", got.status, got.body)

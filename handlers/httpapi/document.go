@@ -15,6 +15,8 @@ const (
 	maxProblems = 20
 	// maxQuoted is how many characters of an unknown key an answer repeats.
 	maxQuoted = 64
+	// maxDepth is how many objects and arrays of a body may lie in each other. What the API reads has three.
+	maxDepth = 64
 )
 
 // wellFormed checks what the walk of a [document] relies on: one JSON document, nothing else, in UTF-8. An example says
@@ -25,6 +27,9 @@ func wellFormed(body []byte, example string) error {
 	}
 	if at := invalidUTF8(body); at >= 0 {
 		return invalid(fmt.Sprintf("the body is not valid UTF-8 (%s): send it in the encoding UTF-8, not in Shift_JIS, EUC-JP or UTF-16", position(body, at)), nil)
+	}
+	if at := tooDeep(body); at >= 0 {
+		return invalid(fmt.Sprintf("the body nests more than %d levels of objects and arrays (%s)", maxDepth, position(body, at)), nil)
 	}
 	if json.Valid(body) {
 		return nil
@@ -45,6 +50,28 @@ func invalidUTF8(text []byte) int {
 			return at
 		}
 		at += size
+	}
+	return -1
+}
+
+// tooDeep returns the place of the bracket that opens one level more than a body may have, -1 if there is none. A text
+// that is no JSON may be told to be too deep; it is refused all the same.
+func tooDeep(text []byte) int {
+	depth, quoted := 0, false
+	for at := 0; at < len(text); at++ {
+		switch c := text[at]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			at++ // what follows is no end of the string
+		case quoted:
+		case c == '{', c == '[':
+			if depth++; depth > maxDepth {
+				return at
+			}
+		case c == '}', c == ']':
+			depth--
+		}
 	}
 	return -1
 }

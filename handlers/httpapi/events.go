@@ -30,13 +30,13 @@ func (a *API) events(c *fiber.Ctx) error {
 	}
 	// Nothing of c outlives this function: the body is read after it has returned.
 	body := a.newExport(c.UserContext(), filter, c.Context().Conn())
+	body.request = requestID(c)
 	if err := body.begin(); err != nil {
 		body.end()
 		return unavailable("the history", err)
 	}
 	c.Set(fiber.HeaderContentType, mediaNDJSON)
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	c.Context().SetBodyStream(body, -1)
 	return nil
 }
@@ -91,6 +91,8 @@ type export struct {
 	cancel context.CancelFunc
 	conn   net.Conn
 
+	request string // its id, for the log
+
 	next func() (eventstore.Envelope, error, bool)
 	stop func()
 
@@ -133,7 +135,7 @@ func (e *export) Read(into []byte) (int, error) {
 	}
 	if len(e.pending) == 0 {
 		if err := e.fill(exportChunk); err != nil {
-			e.api.cfg.Logger.LogAttrs(e.ctx, slog.LevelError, "export of events cut", slog.Any("error", err))
+			e.api.cfg.Logger.LogAttrs(e.ctx, slog.LevelError, "export of events cut", slog.String("request_id", e.request), slog.Any("error", err))
 			return 0, fmt.Errorf("read the history: %w", err)
 		}
 	}

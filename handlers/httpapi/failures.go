@@ -52,20 +52,30 @@ func (a *API) failures(c *fiber.Ctx) error {
 	if err != nil {
 		return unavailable("the database of rows", err)
 	}
-	answer := fiber.Map{}
+	answer := failureList{Failures: []projections.Failure{}} // in JSON that is [], not null
 	if len(found) > limit {
 		found = found[:limit]
-		answer["next"] = found[limit-1].Cursor().String()
+		answer.Next = found[limit-1].Cursor().String()
 	}
-	answer["failures"] = append([]projections.Failure{}, found...)
+	answer.Failures = append(answer.Failures, found...)
+	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(answer)
 }
 
-// failureQuery says which parked stages are meant.
+// failureList is the answer to GET /v1/failures.
+type failureList struct {
+	Failures []projections.Failure `json:"failures"`
+	Next     string                `json:"next,omitempty" jsonschema:"There are more: ask with after."`
+}
+
+// failureQuery says which parked stages are meant. [decodeFailureQuery] reads it.
 type failureQuery struct {
-	MenuID, SessionID, Stage, Reason string
-	All                              bool
-	After                            string
+	MenuID    string `json:"menu_id,omitempty" jsonschema:"Of one dish."`
+	SessionID string `json:"session_id,omitempty" jsonschema:"Of one session."`
+	Stage     string `json:"stage,omitempty" jsonschema:"Of one stage."`
+	Reason    string `json:"reason,omitempty" jsonschema:"With this reason, such as timeout."`
+	All       bool   `json:"all,omitempty" jsonschema:"Has to be true where nothing else is given."`
+	After     string `json:"after,omitempty" jsonschema:"The next of the answer before."`
 }
 
 // failureFilter checks a query; session is what the field of the session's id is called.
@@ -108,6 +118,9 @@ type retried struct {
 
 // retryFailures answers POST /v1/failures/retry: it takes the parked stages that a filter names back to work.
 func (a *API) retryFailures(c *fiber.Ctx) error {
+	if err := readable(c); err != nil {
+		return err
+	}
 	q, err := decodeFailureQuery(c.BodyRaw())
 	if err != nil {
 		return err
@@ -167,7 +180,7 @@ func decodeFailureQuery(body []byte) (q failureQuery, err error) {
 		case "all":
 			q.All = d.bool(key)
 		default:
-			d.unknown(key, key, "menu_id, session_id, stage, reason, all and after")
+			d.unknown(key, key, known[failureQuery]())
 		}
 	})
 	return q, d.err()

@@ -21,6 +21,7 @@ import (
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/handlers/httpapi"
+	"kondate/handlers/openapi/openapitest"
 	"kondate/projections"
 	"kondate/projections/pgtest"
 )
@@ -42,6 +43,7 @@ type harness struct {
 	reserved *reservations
 	images   *pictures
 	logged   *lockedBuffer
+	session  menu.Key // that the test has submitted
 	api      *httpapi.API
 	app      *fiber.App
 }
@@ -71,6 +73,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 		ErrorHandler: httpapi.ErrorHandler(logger), BodyLimit: httpapi.MaxBodyBytes,
 		DisableStartupMessage: true, CaseSensitive: true,
 	})
+	api.Use(h.app)
 	api.Routes(h.app)
 	return h
 }
@@ -155,13 +158,60 @@ func newRequest(method, target string, body []byte, header ...string) *http.Requ
 
 func (h *harness) do(tb testing.TB, req *http.Request) answer {
 	tb.Helper()
-	res, err := h.app.Test(req, -1)
+	res, err := h.app.Test(req, int(patience/time.Millisecond))
 	if err != nil {
 		tb.Fatalf("%s %s: %v", req.Method, req.URL, err)
 	}
 	defer res.Body.Close() //nolint:errcheck // it was only read
-	return read(tb, res)
+	got := read(tb, res)
+	h.described(tb, req, got)
+	return got
 }
+
+// patience is how long a request may take before the test fails.
+const patience = 2 * time.Minute
+
+// description is the API's own document; it is the same for every harness.
+var (
+	description     *openapitest.Checker
+	descriptionOnce sync.Once
+)
+
+// described checks that an answer is one that the API's description promises, and has what every answer has.
+func (h *harness) described(tb testing.TB, req *http.Request, got answer) {
+	tb.Helper()
+	descriptionOnce.Do(func() {
+		res, err := newHarness(tb).app.Test(newRequest(http.MethodGet, "/openapi.json", nil), -1)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer res.Body.Close() //nolint:errcheck // it was only read
+		description = openapitest.New(tb, read(tb, res).body)
+	})
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+		if have := got.header.Get(name); have != want {
+			tb.Errorf("%s %s: %s is %q, want %q", req.Method, req.URL, name, have, want)
+		}
+	}
+	policy := got.header.Get("Content-Security-Policy")
+	if strings.Contains(got.header.Get("Content-Type"), "json") && policy != "default-src 'none'; frame-ancestors 'none'" || policy == "" {
+		tb.Errorf("%s %s: Content-Security-Policy is %q", req.Method, req.URL, policy)
+	}
+	switch {
+	case got.status >= 400 && req.Method != http.MethodHead && !strings.Contains(string(got.body), `"request_id":"`+got.header.Get("X-Request-Id")+`"`):
+		tb.Errorf("%s %s: the problem does not name the request %q: %.300s", req.Method, req.URL, got.header.Get("X-Request-Id"), got.body)
+	case got.status == http.StatusNotFound && strings.Contains(string(got.body), "about:blank"),
+		got.status == http.StatusMethodNotAllowed, got.status == http.StatusNotImplemented, got.status == http.StatusNoContent, req.URL.Path == "/panic", req.URL.Path == "/nowhere":
+		return // no route of the description
+	case len(got.body) > maxDescribed:
+		return
+	}
+	description.Answer(tb, req, got.status, got.header, got.body)
+}
+
+// maxDescribed is the size of the largest body that is held against the description: ten thousand rows are one row
+// ten thousand times.
+const maxDescribed = 1 << 20
 
 func read(tb testing.TB, res *http.Response) answer {
 	tb.Helper()
@@ -252,6 +302,13 @@ func (l *brokenLog) AppendMenu(ctx context.Context, key menu.Key, expected uint6
 		l.first()
 	}
 	return l.Memory.AppendMenu(ctx, key, expected, events...)
+}
+
+func (l *brokenLog) Append(ctx context.Context, key menu.Key, events ...eventstore.Proposed) (eventstore.Receipt, error) {
+	if l.appendErr != nil {
+		return eventstore.Receipt{}, l.appendErr
+	}
+	return l.Memory.Append(ctx, key, events...)
 }
 
 func (l *brokenLog) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error) {

@@ -124,7 +124,6 @@ func (a *API) image(c *fiber.Ctx, mediaType, extension string) error {
 			return c.SendStatus(http.StatusNotModified)
 		}
 		c.Set(fiber.HeaderContentType, mediaType)
-		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 		c.Set(fiber.HeaderContentSecurityPolicy, imagePolicy)
 		c.Set(fiber.HeaderContentDisposition, fmt.Sprintf(`inline; filename="dish-%s.%s"`, id, extension)) // an id has no character that means something here
 		return c.Send(body)

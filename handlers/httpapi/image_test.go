@@ -131,7 +131,7 @@ func TestGetImage(t *testing.T) {
 		}
 		for name, value := range map[string]string{
 			"Content-Type": want.media, "Content-Disposition": `inline; filename="` + want.file + `"`, "X-Content-Type-Options": "nosniff",
-			"Content-Security-Policy": "default-src 'none'; img-src data:; sandbox", "Cache-Control": "private, no-cache", "Kondate-Generated": "false",
+			"Content-Security-Policy": "default-src 'none'; img-src data:; sandbox", "Cache-Control": "no-cache, private", "Kondate-Generated": "false",
 		} {
 			if held := got.header.Get(name); held != value {
 				t.Errorf("%s: %s is %q, want %q", path, name, held, value)

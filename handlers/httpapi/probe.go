@@ -9,10 +9,16 @@ import (
 	"kondate/domain/menu"
 )
 
+// health is the answer of a probe.
+type health struct {
+	Status string   `json:"status"`
+	Parts  []string `json:"parts,omitempty" jsonschema:"What was asked."`
+}
+
 // healthz says that the process answers; it asks nobody else.
 func (a *API) healthz(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.JSON(fiber.Map{"status": "ok"})
+	return c.JSON(health{Status: "ok"})
 }
 
 // readyz says whether every part works, and if not, which one does not and why.
@@ -27,7 +33,7 @@ func (a *API) readyz(c *fiber.Ctx) error {
 	}
 	wg.Wait()
 	p := newProblem(http.StatusServiceUnavailable, "not-ready", "The service is not ready", "")
-	p.retry = true
+	p.after = retryAfter
 	for i, err := range failures {
 		if err != nil {
 			p.Errors = append(p.Errors, menu.FieldError{Field: names[i], Problem: err.Error()})
@@ -37,5 +43,5 @@ func (a *API) readyz(c *fiber.Ctx) error {
 		return p
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.JSON(fiber.Map{"status": "ready", "parts": names})
+	return c.JSON(health{Status: "ready", Parts: names})
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -15,8 +16,8 @@ import (
 
 const mediaProblem = "application/problem+json"
 
-// retryAfter is the number of seconds after which a client may ask again when a part is away or behind.
-const retryAfter = 1
+// retryAfter is when a client may ask again if a part is away or behind.
+const retryAfter = time.Second
 
 // problem is the body of every answer that is an error (RFC 9457). It is an error itself, so that a handler returns it.
 type problem struct {
@@ -26,8 +27,10 @@ type problem struct {
 	Detail string            `json:"detail,omitempty"`
 	Errors []menu.FieldError `json:"errors,omitempty"`
 
-	cause error // for the server's log, never for the client
-	retry bool  // says Retry-After
+	RequestID string `json:"request_id,omitempty"` // under which the server's log has it
+
+	cause error         // for the server's log, never for the client
+	after time.Duration // says Retry-After
 }
 
 // Error returns the title, the detail and the cause.
@@ -63,7 +66,7 @@ func notFound(what string) *problem {
 // unavailable says that a part of the system did not answer. The client may try again; the reason is for the log.
 func unavailable(part string, cause error) *problem {
 	p := newProblem(http.StatusServiceUnavailable, "unavailable", "A part of the service is away", part+" does not answer at present: try again")
-	p.cause, p.retry = cause, true
+	p.cause, p.after = cause, retryAfter
 	return p
 }
 
@@ -117,6 +120,12 @@ func ofFiber(e *fiber.Error) *problem {
 		p.Detail = "the path exists, with another method: see the header Allow"
 	case http.StatusRequestEntityTooLarge:
 		return tooLarge()
+	case http.StatusRequestHeaderFieldsTooLarge:
+		p.Detail = "the request line and the header are too long together: leave out cookies and shorten the query"
+	case http.StatusRequestTimeout:
+		p.Detail = "the request did not arrive in time"
+	case http.StatusNotImplemented:
+		p.Detail = "this is no method of HTTP that the server knows"
 	}
 	if p.Title == "" {
 		p.Title = "HTTP " + strconv.Itoa(e.Code)
@@ -149,18 +158,22 @@ func ofAppend(err error) error {
 func ErrorHandler(logger *slog.Logger) fiber.ErrorHandler {
 	return func(c *fiber.Ctx, err error) error {
 		p := problemOf(err)
+		if requestID(c) == "" {
+			always(c) // the server refused the request before the first step saw it
+		}
+		p.RequestID = requestID(c)
 		if p.Status >= http.StatusInternalServerError && p.cause != nil {
-			logger.LogAttrs(c.UserContext(), slog.LevelError, "request failed",
+			logger.LogAttrs(c.UserContext(), slog.LevelError, "request failed", slog.String("request_id", p.RequestID),
 				slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Int("status", p.Status), slog.Any("error", err))
 		}
 		if p.Status == http.StatusRequestEntityTooLarge {
 			linger(c)
 		}
-		if p.retry {
-			c.Set(fiber.HeaderRetryAfter, strconv.Itoa(retryAfter))
+		if p.after > 0 {
+			c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int((p.after+time.Second-1)/time.Second)))
 		}
 		c.Set(fiber.HeaderCacheControl, "no-store")
-		c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+		c.Response().Header.Del(fiber.HeaderETag)
 		return c.Status(p.Status).JSON(p, mediaProblem)
 	}
 }

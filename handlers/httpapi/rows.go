@@ -2,11 +2,12 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -65,7 +66,14 @@ func (a *API) menus(c *fiber.Ctx) error {
 	for _, row := range answer.Menus {
 		newest = max(newest, row.LastSeq)
 	}
-	return fresh(c, newest, answer)
+	text, err := json.Marshal(answer.Menus)
+	if err != nil {
+		return fmt.Errorf("encode the rows: %w", err)
+	}
+	// The tag is weak: what happens elsewhere moves seq, and these rows stay what they were.
+	tag := "W/" + strconv.Quote(tagOf(newest, text))
+	text = slices.Concat([]byte(`{"menus":`), text, []byte(`,"seq":`), strconv.AppendUint(nil, answer.Seq, 10), []byte("}"))
+	return freshText(c, tag, text)
 }
 
 // menu answers GET /v1/menus/{id}.
@@ -166,30 +174,8 @@ func (a *API) waitFor(ctx context.Context, seq uint64) error {
 		return nil
 	case wait.Err() != nil:
 		p := newProblem(http.StatusGatewayTimeout, "rows-behind", "The rows are behind the log", fmt.Sprintf("the rows have not reached event %d yet: try again", seq))
-		p.retry = true // and no cause: anybody may ask for any sequence, which is nothing for the log
+		p.after = retryAfter // and no cause: anybody may ask for any sequence, which is nothing for the log
 		return p
 	}
 	return unavailable("the database of rows", err)
-}
-
-// fresh sends a body, or 304 to a client that has it. The tag is weak: it says which event the rows go back to, not
-// which bytes the answer has. (Fiber's Fresh is not used: it calls an answer without Last-Modified fresh whenever the
-// request has If-Modified-Since.)
-func fresh(c *fiber.Ctx, seq uint64, body any) error {
-	if held(c, "W/"+strconv.Quote(strconv.FormatUint(seq, 10))) {
-		return c.SendStatus(http.StatusNotModified)
-	}
-	return c.JSON(body)
-}
-
-// held sets the headers of an answer that a client may keep, and says whether the client has it.
-func held(c *fiber.Ctx, tag string) bool {
-	c.Set(fiber.HeaderETag, tag)
-	c.Set(fiber.HeaderCacheControl, "private, no-cache")
-	for theirs := range strings.SplitSeq(c.Get(fiber.HeaderIfNoneMatch), ",") {
-		if theirs = strings.TrimSpace(theirs); theirs == "*" || strings.TrimPrefix(theirs, "W/") == strings.TrimPrefix(tag, "W/") {
-			return true
-		}
-	}
-	return false
 }

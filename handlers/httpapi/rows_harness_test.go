@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 
 	"kondate/domain/menu"
@@ -44,16 +45,36 @@ func (r *foldedRows) fold(ctx context.Context, key menu.Key) (menu.Session, erro
 
 func (r *foldedRows) Session(ctx context.Context, key menu.Key) (projections.SessionRow, error) {
 	s, err := r.fold(ctx, key)
-	return projections.SessionRow{SessionID: key.Session, LastSeq: s.LastSeq}, err
+	stages := map[menu.Stage]menu.Tally{}
+	for _, stage := range menu.Stages() {
+		stages[stage] = s.Stages[stage]
+	}
+	return projections.SessionRow{SessionID: key.Session, Tenant: key.Tenant, Title: s.Title, Status: s.Status, Items: s.ItemCount, Stages: stages, LastSeq: s.LastSeq}, err
 }
 
 func (r *foldedRows) Menus(ctx context.Context, key menu.Key) ([]projections.MenuRow, uint64, error) {
 	s, err := r.fold(ctx, key)
 	rows := make([]projections.MenuRow, len(s.Dishes))
 	for _, d := range s.Dishes {
-		rows[d.Position] = projections.MenuRow{ID: d.ID, SessionID: key.Session, LastSeq: d.LastSeq}
+		rows[d.Position] = dishRow(key, d.Item, d.LastSeq)
 	}
 	return rows, s.LastSeq, err
+}
+
+// dishRow is the row of a dish that no stage has answered.
+func dishRow(key menu.Key, item menu.Item, seq uint64) projections.MenuRow {
+	stages := map[menu.Stage]menu.StageState{}
+	for _, stage := range menu.Stages() {
+		stages[stage] = menu.StageState{Status: menu.StagePending}
+	}
+	text, err := json.Marshal(stages)
+	if err != nil {
+		panic(err) // nothing in it cannot be written
+	}
+	return projections.MenuRow{
+		Tenant: key.Tenant, ID: item.ID, SessionID: key.Session, Position: item.Position, Name: item.Name,
+		ProcessingStatus: menu.BasicCompleted, Stages: text, LastSeq: seq,
+	}
 }
 
 func (r *foldedRows) Menu(ctx context.Context, tenant menu.Tenant, id menu.DishID) (projections.MenuRow, error) {
@@ -72,7 +93,7 @@ func (r *foldedRows) Menu(ctx context.Context, tenant menu.Tenant, id menu.DishI
 				if s, ok := e.Event.(menu.Submitted); ok && e.Key.Tenant == tenant {
 					for _, item := range s.Items {
 						if item.ID == id {
-							found, missing = projections.MenuRow{ID: id, SessionID: e.Key.Session, LastSeq: e.Seq}, nil
+							found, missing = dishRow(e.Key, item, e.Seq), nil
 						}
 					}
 				}

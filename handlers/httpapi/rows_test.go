@@ -45,19 +45,35 @@ func TestRowsETag(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	posted := h.post(t, oneDish).accepted(t)
-	for _, path := range []string{"/v1/sessions/" + string(posted.SessionID), "/v1/sessions/" + string(posted.SessionID) + "/menus", "/v1/menus/" + string(posted.Items[0].ID)} {
+	session := "/v1/sessions/" + string(posted.SessionID)
+	paths := map[string]string{session: `"1-`, session + "/menus": `W/"1-`, "/v1/menus/" + string(posted.Items[0].ID): `"1-`}
+	tags := map[string]string{}
+	for path, begins := range paths {
 		tag := h.get(t, path).header.Get("ETag")
-		if tag != `W/"1"` {
+		if !strings.HasPrefix(tag, begins) || !strings.HasSuffix(tag, `"`) {
 			t.Errorf("%s: ETag %q", path, tag)
 		}
+		tags[path] = tag
 		for header, want := range map[string]int{
-			"If-None-Match: " + tag: 304, `If-None-Match: "9", "1"`: 304, "If-None-Match: *": 304,
-			`If-None-Match: W/"11"`: 200, "If-None-Match: 1": 200, "If-Modified-Since: Mon, 02 Jan 2006 15:04:05 GMT": 200,
+			"If-None-Match: " + tag: 304, `If-None-Match: "9", ` + tag: 304, "If-None-Match: *": 304, "If-None-Match: W/" + strings.TrimPrefix(tag, "W/"): 304,
+			`If-None-Match: W/"1"`: 200, "If-None-Match: 1": 200, "If-Modified-Since: Mon, 02 Jan 2006 15:04:05 GMT": 200,
 		} {
-			if res := h.get(t, path, header); res.status != want || (want == 304) != (len(res.body) == 0) {
-				t.Errorf("%s with %s: %d, %d bytes", path, header, res.status, len(res.body))
+			res := h.get(t, path, header)
+			if res.status != want || (want == 304) != (len(res.body) == 0) || res.header.Get("Cache-Control") != "no-cache, private" || res.header.Get("ETag") != tag {
+				t.Errorf("%s with %s: %d, %d bytes, %v", path, header, res.status, len(res.body), res.header)
 			}
 		}
+	}
+	// What happens to another session changes nothing here, an event of this one does.
+	h.post(t, oneDish).accepted(t)
+	for path, tag := range tags {
+		if res := h.get(t, path, "If-None-Match: "+tag); res.status != http.StatusNotModified {
+			t.Errorf("%s after another session's event: %d", path, res.status)
+		}
+	}
+	h.record(t, menu.Key{Tenant: menu.DefaultTenant, Session: posted.SessionID}, menu.StageFailed{Stage: menu.Allergen, IDs: []menu.DishID{posted.Items[0].ID}, Reason: "timeout"})
+	if res := h.get(t, session, "If-None-Match: "+tags[session]); res.status != http.StatusOK {
+		t.Errorf("the session after its own event: %d", res.status)
 	}
 }
 

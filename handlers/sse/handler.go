@@ -181,7 +181,7 @@ func (h *Handler) serve(s *stream, p *place, nc net.Conn, header []byte) {
 			h.hub.stats.failed.Add(1)
 			level = slog.LevelError
 		}
-		h.hub.cfg.Logger.LogAttrs(life, level, "stream ended", slog.String("session", s.req.key.String()), slog.String("ended", ended),
+		h.hub.cfg.Logger.LogAttrs(life, level, "stream ended", slog.String("request_id", s.req.id), slog.String("session", s.req.key.String()), slog.String("ended", ended),
 			slog.Duration("duration", h.hub.cfg.Now().Sub(began)), slog.Int64("events", s.events), slog.Int64("bytes", s.conn.written),
 			slog.Any("error", err))
 	}()
@@ -212,8 +212,9 @@ func (h *Handler) refuse(c *fiber.Ctx, err error) error {
 	if !ok {
 		return err
 	}
+	p.RequestID = requestID(c)
 	if p.cause != nil {
-		h.hub.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "stream refused", slog.String("detail", p.Detail), slog.Any("error", p.cause))
+		h.hub.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "stream refused", slog.String("request_id", p.RequestID), slog.String("detail", p.Detail), slog.Any("error", p.cause))
 	}
 	if p.retry > 0 {
 		seconds := int((p.retry + time.Second - 1) / time.Second)

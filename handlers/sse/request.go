@@ -26,11 +26,15 @@ type request struct {
 	live    bool    // begin with what happens from now on
 	since   time.Time
 	address string
+	id      string // of the request, for the log; empty: nobody gave it one
 }
+
+// requestID returns the id that an earlier step has given to the request.
+func requestID(c *fiber.Ctx) string { return utils.CopyString(c.GetRespHeader(fiber.HeaderXRequestID)) }
 
 // parseRequest reads a request; the error is a *problem with status 400.
 func parseRequest(c *fiber.Ctx, tenant menu.Tenant) (request, error) {
-	r := request{address: utils.CopyString(c.IP())}
+	r := request{address: utils.CopyString(c.IP()), id: requestID(c)}
 	session, err := menu.ParseSessionID(utils.CopyString(c.Params("id")))
 	if err != nil {
 		return r, badParameter("id", err.Error())
@@ -76,6 +80,8 @@ type problem struct {
 	Detail  string            `json:"detail,omitempty"`
 	RowsURL string            `json:"rows_url,omitempty"` // where the result of the session stands
 	Errors  []menu.FieldError `json:"errors,omitempty"`
+
+	RequestID string `json:"request_id,omitempty"` // under which the server's log has it
 
 	retry time.Duration // says Retry-After
 	cause error         // for the server's log
