@@ -51,7 +51,7 @@ func TestNastyDishesToTheEnd(t *testing.T) {
 	c := describedSystem(t)
 	accepted := c.want(t, http.StatusAccepted, http.MethodPost, "/v1/sessions", string(body))
 	url := accepted["stream_url"].(string)
-	_, stream := c.send(t, http.MethodGet, url, "")
+	stream := c.send(t, http.MethodGet, url, "").body
 	if bytes.ContainsRune(stream, '\r') {
 		t.Error("the stream has a CR, which ends a line")
 	}
@@ -87,7 +87,7 @@ func TestNastyDishesToTheEnd(t *testing.T) {
 	var rows struct {
 		Menus []map[string]any `json:"menus"`
 	}
-	_, text := c.send(t, http.MethodGet, "/v1/sessions/"+accepted["session_id"].(string)+"/menus", "")
+	text := c.send(t, http.MethodGet, "/v1/sessions/"+accepted["session_id"].(string)+"/menus", "").body
 	if err := json.Unmarshal(text, &rows); err != nil || len(rows.Menus) != len(items) {
 		t.Fatalf("%d rows, %v", len(rows.Menus), err)
 	}

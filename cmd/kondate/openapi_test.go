@@ -12,6 +12,13 @@ import (
 	"kondate/handlers/openapi/openapitest"
 )
 
+// reply is an answer, read to its end.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // caller sends requests to a system and holds every answer against its description.
 type caller struct {
 	s       *system
@@ -22,18 +29,18 @@ type caller struct {
 func describedSystem(t *testing.T, args ...string) *caller {
 	t.Helper()
 	c := &caller{s: startSystem(t, nil, args...)}
-	res, document := c.send(t, http.MethodGet, "/openapi.json", "")
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", res.Status, document)
+	document := c.send(t, http.MethodGet, "/openapi.json", "")
+	if document.status != http.StatusOK {
+		t.Fatalf("%d: %s", document.status, document.body)
 	}
-	c.checker = openapitest.New(t, document)
+	c.checker = openapitest.New(t, document.body)
 	// The files of the page are no API.
 	c.checker.Routes(t, c.s.web, "/console/")
 	return c
 }
 
 // send sends a request; header is "name: value" lines.
-func (c *caller) send(t *testing.T, method, path, body string, header ...string) (*http.Response, []byte) {
+func (c *caller) send(t *testing.T, method, path, body string, header ...string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, c.s.running.HTTPURL+path, strings.NewReader(body))
 	if err != nil {
@@ -58,19 +65,19 @@ func (c *caller) send(t *testing.T, method, path, body string, header ...string)
 	if c.checker != nil {
 		c.checker.Answer(t, req, res.StatusCode, res.Header, answer)
 	}
-	return res, answer
+	return reply{res.StatusCode, res.Header, answer}
 }
 
 // want is send for an answer of a known status, decoded into an object.
 func (c *caller) want(t *testing.T, status int, method, path, body string, header ...string) (object map[string]any) {
 	t.Helper()
-	res, answer := c.send(t, method, path, body, header...)
-	if res.StatusCode != status {
-		t.Fatalf("%s %s: %s, want %d: %.500s", method, path, res.Status, status, answer)
+	got := c.send(t, method, path, body, header...)
+	if got.status != status {
+		t.Fatalf("%s %s: %d, want %d: %.500s", method, path, got.status, status, got.body)
 	}
-	if strings.Contains(res.Header.Get("Content-Type"), "json") && !strings.Contains(res.Header.Get("Content-Type"), "ndjson") && len(answer) > 0 {
-		if err := json.Unmarshal(answer, &object); err != nil {
-			t.Fatalf("%s %s: %v: %.300s", method, path, err, answer)
+	if media := got.header.Get("Content-Type"); strings.Contains(media, "json") && !strings.Contains(media, "ndjson") && len(got.body) > 0 {
+		if err := json.Unmarshal(got.body, &object); err != nil {
+			t.Fatalf("%s %s: %v: %.300s", method, path, err, got.body)
 		}
 	}
 	return object
@@ -89,12 +96,12 @@ func TestDescribedAPI(t *testing.T) {
 	session := fmt.Sprintf("/v1/sessions/%s", accepted["session_id"])
 
 	// EventSource of a page from elsewhere: no header but its own, and the token, if any, in the query.
-	res, stream := c.send(t, http.MethodGet, session+"/events?token=unused", "", "Origin: https://menu.example", "Accept: text/event-stream")
-	if res.StatusCode != http.StatusOK || res.Header.Get("Access-Control-Allow-Origin") != "https://menu.example" || res.Header.Get("ETag") != "" {
-		t.Fatalf("the stream: %s %v", res.Status, res.Header)
+	stream := c.send(t, http.MethodGet, session+"/events?token=unused", "", "Origin: https://menu.example", "Accept: text/event-stream")
+	if stream.status != http.StatusOK || stream.header.Get("Access-Control-Allow-Origin") != "https://menu.example" || stream.header.Get("ETag") != "" {
+		t.Fatalf("the stream: %d %v", stream.status, stream.header)
 	}
 	last := ""
-	for b, err := range frames(bytes.NewReader(stream)) {
+	for b, err := range frames(bytes.NewReader(stream.body)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,16 +118,16 @@ func TestDescribedAPI(t *testing.T) {
 		t.Errorf("the session is %v", progress)
 	}
 	for _, path := range []string{session, session + "/menus", "/v1/menus/oyako"} {
-		res, now := c.send(t, http.MethodGet, path, "")
-		if res, _ := c.send(t, http.MethodGet, path, "", "If-None-Match: "+res.Header.Get("ETag")); res.StatusCode != http.StatusNotModified {
-			t.Errorf("%s again: %s", path, res.Status)
+		now := c.send(t, http.MethodGet, path, "")
+		if again := c.send(t, http.MethodGet, path, "", "If-None-Match: "+now.header.Get("ETag")); again.status != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, again.status)
 		}
 		c.want(t, http.StatusOK, http.MethodHead, path, "")
 		if path == session+"/menus" {
 			continue // seq is the one asked for
 		}
 		var object map[string]any
-		if err := json.Unmarshal(now, &object); err != nil {
+		if err := json.Unmarshal(now.body, &object); err != nil {
 			t.Fatal(err)
 		}
 		if then := c.want(t, http.StatusOK, http.MethodGet, fmt.Sprintf("%s?as_of_seq=%.0f", path, progress["last_seq"]), ""); fmt.Sprint(object) != fmt.Sprint(then) {
@@ -160,9 +167,9 @@ func TestRateLimitOfTheProgram(t *testing.T) {
 	c := describedSystem(t, "--http-rate-limit", "0.001", "--http-rate-burst", "3") // the description was the first
 	accepted := c.want(t, http.StatusAccepted, http.MethodPost, "/v1/sessions", `{"items":[{"name":"冷奴"}]}`)
 	c.want(t, http.StatusOK, http.MethodGet, accepted["stream_url"].(string), "")
-	res, _ := c.send(t, http.MethodGet, accepted["stream_url"].(string), "")
-	if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") == "" {
-		t.Errorf("the fourth request: %s %v", res.Status, res.Header)
+	fourth := c.send(t, http.MethodGet, accepted["stream_url"].(string), "")
+	if fourth.status != http.StatusTooManyRequests || fourth.header.Get("Retry-After") == "" {
+		t.Errorf("the fourth request: %d %v", fourth.status, fourth.header)
 	}
 	c.want(t, http.StatusTooManyRequests, http.MethodGet, "/v1/failures", "")
 	c.want(t, http.StatusOK, http.MethodGet, "/healthz", "")

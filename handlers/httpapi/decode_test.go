@@ -216,8 +216,14 @@ func FuzzRead(f *testing.F) {
 	routes := []string{"/v1/sessions/", "/v1/menus/", "/v1/events/", "/v1/failures/", "/v1/", "/"}
 	for i := range routes {
 		for _, seed := range [][3]string{
-			{"abc", "min_seq=1", "*"}, {"abc/menus", "as_of_seq=18446744073709551615", `W/"1"`}, {"a.b", "limit=1;SELECT pg_sleep(10)", `"`}, {"..%2f..", "since=2026-11-26T08:00:00+09:00", ","},
-			{"abc/image.svg", "type=*.failed&type=%00", ""}, {"%0d%0a", "session=%ff", "\x7f"}, {"", "after=MTox", ""}, {"abc", "token=x&_=1", ""},
+			{"abc", "min_seq=1", "*"},
+			{"abc/menus", "as_of_seq=18446744073709551615", `W/"1"`},
+			{"a.b", "limit=1;SELECT pg_sleep(10)", `"`},
+			{"..%2f..", "since=2026-11-26T08:00:00+09:00", ","},
+			{"abc/image.svg", "type=*.failed&type=%00", ""},
+			{"%0d%0a", "session=%ff", "\x7f"},
+			{"", "after=MTox", ""},
+			{"abc", "token=x&_=1", ""},
 		} {
 			f.Add(byte(i), seed[0], seed[1], seed[2])
 		}

@@ -98,12 +98,12 @@ func components() []openapi.Component {
 func schemas() map[reflect.Type]*jsonschema.Schema {
 	one, most := 1.0, float64(maxFailures)
 	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
-	const token = "^[A-Za-z0-9_-]{1,64}$"
+	const id = "^[A-Za-z0-9_-]{1,64}$"
 	stages := menu.Stages()
 	return map[reflect.Type]*jsonschema.Schema{
-		openapi.TypeOf[menu.Tenant]():    text(token),
-		openapi.TypeOf[menu.SessionID](): text(token),
-		openapi.TypeOf[menu.DishID]():    text(token),
+		openapi.TypeOf[menu.Tenant]():    text(id),
+		openapi.TypeOf[menu.SessionID](): text(id),
+		openapi.TypeOf[menu.DishID]():    text(id),
 		openapi.TypeOf[menu.Stage]():     enum(stages[:]...),
 		openapi.TypeOf[menu.SessionStatus](): enum(menu.SessionProcessing, menu.SessionCompleted,
 			menu.SessionExpired, menu.SessionErased),

@@ -124,8 +124,8 @@ func TestOtherOrigins(t *testing.T) {
 			t.Errorf("%s may read: %v", origin, res.header)
 		}
 	}
-	any := newHarness(t, func(c *httpapi.Config) { c.CORSOrigins = []string{"*"} })
-	if res := any.get(t, "/healthz", "Origin: "+stranger); res.header.Get("Access-Control-Allow-Origin") != "*" {
+	open := newHarness(t, func(c *httpapi.Config) { c.CORSOrigins = []string{"*"} })
+	if res := open.get(t, "/healthz", "Origin: "+stranger); res.header.Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("with *: %v", res.header)
 	}
 	none := newHarness(t)

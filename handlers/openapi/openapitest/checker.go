@@ -64,7 +64,7 @@ func newChecker(document []byte) (*Checker, error) {
 	}
 	made, errs := validator.NewValidator(parsed, config.WithFormatAssertions(), config.WithBodyDecoder(mediaLines, content.DecoderFunc(lines)))
 	if len(errs) > 0 {
-		return nil, fmt.Errorf("the document cannot be read: %v", errs) //nolint:errorlint // several
+		return nil, fmt.Errorf("the document cannot be read: %w", errors.Join(errs...))
 	}
 	if valid, problems := made.ValidateDocument(); !valid {
 		var all strings.Builder
