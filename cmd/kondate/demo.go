@@ -196,7 +196,7 @@ func deref(s *string) string {
 func printNextSteps(out io.Writer, cfg Config, r running, answer accepted) {
 	fmt.Fprintf(out, `
 How to go on, from a second terminal while this runs (or later, while "kondate serve" runs on the same data dir):
-  the page       %s/?session=%s
+  the page       %s/#/s/%s
   the stream     curl -N %s%s
   watch          kondate watch %s --data-dir %s
   rows (SQL)     %s -c "select position, name, translation, allergy->'by_standard'->'jp' from menus where session_id = '%s' order by position"
