@@ -163,7 +163,7 @@ func (p *tab) until(format string, args ...any) {
 	expression := fmt.Sprintf(format, args...)
 	ctx, cancel := context.WithTimeout(p.ctx, pagePatience+time.Second)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(30*time.Millisecond), chromedp.WithPollingTimeout(pagePatience))); err != nil {
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Promise.resolve("+expression+").then(Boolean)", chromedp.WithPollingInterval(30*time.Millisecond), chromedp.WithPollingTimeout(pagePatience))); err != nil {
 		p.t.Fatalf("%s does not become true: %v; the page says:\n%.3000s", expression, err, eval[string](p, "location.href + '\\n' + document.body.innerText"))
 	}
 }
@@ -204,7 +204,7 @@ func (p *tab) submit(text string) string {
 // done waits until every answer is there.
 func (p *tab) done() {
 	p.t.Helper()
-	p.until(`document.querySelector("#connection").classList.contains("ended")`)
+	p.until(`document.querySelector("#connection").classList.contains("ended") && document.querySelector("#outcome").checkVisibility()`)
 }
 
 func quoted(text string) string {

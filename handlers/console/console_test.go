@@ -147,7 +147,7 @@ func TestSamplesAreMenus(t *testing.T) {
 			t.Errorf("%s has %d dishes", name, len(menu.Items))
 		}
 	}
-	if page, _ := os.ReadFile("static/compose.js"); !strings.Contains(string(page), `["izakaya", `) {
+	if page, _ := os.ReadFile("static/compose.js"); !strings.Contains(string(page), `["izakaya", "soba", "grill"]`) {
 		t.Error("the page does not offer the samples")
 	}
 }

@@ -57,7 +57,7 @@ function reading(dish) {
   if (!d?.kana && !d?.romaji) return null;
   const romaji = d.romaji_macron || d.romaji;
   return el("p", { class: "reading" }, d.kana && el("span", { lang: "ja" }, d.kana), d.kana && romaji && " · ", romaji && el("span", {}, romaji),
-    d.say_it && el("span", { class: "say" }, " · ", el("span", { class: "unseen" }, `${t("card.say")}: `), d.say_it));
+    d.say_it && el("span", { class: "say" }, " · ", el("span", { class: "unseen" }, `${t("card.say")}: `), `“${shown(d.say_it)}”`));
 }
 
 function description(dish, lang) {
@@ -80,7 +80,14 @@ function order(dish, source, target) {
   );
 }
 
-const verdictSigns = { yes: "✓", no: "✕", depends: "△", unknown: "?" };
+// sign of a verdict: yes to a concern is no good news.
+function sign({ code, verdict }) {
+  if (verdict === "depends") return "△";
+  const wanted = ["vegetarian", "vegan", "pescatarian"].includes(code);
+  if (verdict === "yes") return wanted ? "✓" : "!";
+  if (verdict === "no") return wanted ? "✕" : "–";
+  return "?";
+}
 
 function diet(dish, lang) {
   const labels = data(dish, "task6")?.labels ?? [];
@@ -88,7 +95,7 @@ function diet(dish, lang) {
     t("card.diet"),
     dish.stages.task6,
     labels.length > 0
-      ? el("ul", { class: "rows" }, labels.map((l) => el("li", {}, el("span", { class: `sign ${Object.hasOwn(verdictSigns, l.verdict) ? l.verdict : "unknown"}`, "aria-hidden": "true" }, verdictSigns[l.verdict] ?? "?"),
+      ? el("ul", { class: "rows" }, labels.map((l) => el("li", {}, el("span", { class: "sign", "aria-hidden": "true" }, sign(l)),
         el("span", {}, el("strong", {}, codeName(l.code)), ": ", codeName(l.verdict), l.reason && el("span", { class: "hint", lang }, ` – ${shown(l.reason)}`)))))
       : el("p", { class: "hint" }, t("card.unknown")),
   );

@@ -29,9 +29,9 @@ export const choices = [
 
 export const choiceNames = {
   ...allergens,
-  gluten: ["gluten cereals", "グルテンを含む穀物"], nuts: ["tree nuts", "ナッツ類"], crustaceans: ["crustaceans (shrimp, crab)", "甲殻類（えび・かに）"],
-  molluscs: ["molluscs (shellfish, squid, octopus)", "貝・いか・たこ"], anyfish: ["fish and fish stock", "魚・魚のだし"],
-  fruits: ["fruits (apple, peach, kiwi, banana, orange)", "果物（りんご・もも・キウイ・バナナ・オレンジ）"],
+  gluten: ["gluten cereals", "グルテンを含む穀物"], nuts: ["tree nuts", "ナッツ類"], crustaceans: ["shrimp, crab", "えび・かに"],
+  molluscs: ["shellfish, squid, octopus", "貝・いか・たこ"], anyfish: ["fish, also as stock", "魚（だしも）"],
+  fruits: ["apple, peach, kiwi, banana, orange", "りんご・もも・キウイ・バナナ・オレンジ"],
 };
 
 // All other codes: laws, diets, verdicts, statuses, bases, reasons.

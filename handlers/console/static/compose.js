@@ -8,7 +8,7 @@ import { tokenOf } from "./route.js";
 const $ = (id) => document.getElementById(id);
 
 const languages = ["ja", "en", "zh-Hans", "zh-Hant", "ko", "fr", "de", "es", "it"];
-const samples = [["izakaya", "居酒屋"], ["soba", "そば屋"], ["grill", "Grill"]];
+const samples = ["izakaya", "soba", "grill"];
 
 export class Compose {
   #form;
@@ -23,9 +23,7 @@ export class Compose {
     this.#go = go;
     this.#askKey = askKey;
     for (const id of ["source", "target"]) replace($(id), languages.map((code) => el("option", { value: code })));
-    for (const [file, name] of samples) {
-      $("samples").append(el("button", { type: "button", class: "plain", lang: file === "grill" ? "en" : "ja", "data-sample": file, click: () => this.#take(file) }, name));
-    }
+    for (const file of samples) $("samples").append(el("button", { type: "button", class: "plain", "data-sample": file, click: () => this.#take(file) }));
     $("source").value = "ja";
     $("target").value = language() === "ja" ? "ja" : "en";
     $("text").addEventListener("input", () => this.#count());
@@ -45,6 +43,7 @@ export class Compose {
   }
 
   translate() {
+    for (const button of $("samples").children) button.textContent = t(`compose.${button.dataset.sample}`);
     for (const id of ["source", "target"]) for (const option of $(id).options) option.textContent = languageName(option.value);
     this.#count();
   }
@@ -90,7 +89,7 @@ export class Compose {
     } catch (failure) {
       return this.#wrong("text", [t("compose.json", { why: failure.message })]);
     }
-    if (menu.lines.length === 0 && !menu.body.items) return this.#wrong("text", [t("compose.empty")]);
+    if (menu.body.items?.length === 0) return this.#wrong("text", [t("compose.empty")]);
     this.#lines = menu.lines;
     const title = $("title").value.trim();
     const body = JSON.stringify({ source_language: $("source").value, target_language: $("target").value, ...(title && { title }), ...menu.body });

@@ -38,4 +38,4 @@ export function languageName(tag) {
   }
 }
 
-export const list = (items) => new Intl.ListFormat(language(), { type: "unit" }).format(items);
+export const list = (items) => items.join(language() === "ja" ? "・" : ", ");

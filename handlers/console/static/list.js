@@ -48,7 +48,7 @@ export class DishList {
     const dishes = [...this.#session.dishes.values()].sort((a, b) => a.position - b.position);
     this.#rows.clear();
     this.#groups = [];
-    replace(this.#root, dishes.length > 0 && el("div", { class: "heads", "aria-hidden": "true" }, stages.map((stage) => el("span", {}, stageName(stage)))));
+    replace(this.#root);
     let group = null;
     for (const dish of dishes) {
       if (group?.category !== dish.category) {
@@ -136,8 +136,8 @@ export class DishList {
 // summary says in words what the cells say in shapes.
 function summary(dish) {
   const of = (...wanted) => stages.filter((stage) => wanted.includes(known(dish.stages[stage].status))).map(stageName);
-  const done = stages.filter((stage) => answered(dish.stages[stage]) && dish.stages[stage].status !== "failed").length;
-  if (done === 0 && of("failed", "retrying").length === 0) return t("state.pending");
+  const done = of("ok", "partial", "skipped").length;
+  if (of("pending").length === stages.length) return t("state.pending");
   const parts = [["failed", of("failed")], ["unknown", of("unknown")], ["retrying", of("retrying")]].filter(([, names]) => names.length > 0);
   return [done === stages.length ? t("state.all") : t("state.summary", { done }), ...parts.map(([state, names]) => `${t(`state.${state}`)}: ${names.join(", ")}`)].join(" · ");
 }

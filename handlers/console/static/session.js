@@ -70,7 +70,10 @@ export class SessionView {
       const toggle = () => {
         $(name).hidden = !$(name).hidden;
         $(`${name}-open`).setAttribute("aria-expanded", String(!$(name).hidden));
-        if (name === "timeline" && $(name).hidden) this.timeline.live();
+        if (name === "timeline") {
+          if ($(name).hidden) this.timeline.live();
+          else this.timeline.update(this.#history.events);
+        }
         if (!$(name).hidden) $(name).querySelector("input:enabled, button:enabled")?.focus();
         this.#draw();
       };
@@ -211,6 +214,7 @@ export class SessionView {
     $("progress").hidden = session.status === "completed" || all === 0;
     const numbers = all > 0 ? t("session.progress", { done: session.answers, all }) : this.connection.state === "missing" ? "" : t("session.loading");
     $("numbers").textContent = numbers;
+    $("numbers").hidden = session.status === "completed";
     const outcome = this.#problem || outcomeOf(session);
     $("outcome").textContent = outcome;
     $("outcome").hidden = !outcome;
@@ -270,7 +274,7 @@ const none = new Set();
 function outcomeOf(session) {
   switch (session.status) {
     case "completed":
-      return session.failures > 0 ? t("session.failures", { n: session.failures }) : t("session.done");
+      return session.failures > 0 ? t("session.failures", { n: session.failures }) : t("session.done", { n: session.answers });
     case "expired":
     case "erased":
       return t(`session.${session.status}`);

@@ -56,12 +56,12 @@ export class Timeline {
   }
 
   #build() {
-    const range = el("input", { type: "range", min: 1, step: 1, "aria-label": t("timeline.title"), input: () => { this.#pause(); this.#move(Number(range.value)); } });
+    const range = el("input", { type: "range", min: 1, step: 1, "aria-label": t("timeline.title"), input: () => this.#pick(Number(range.value)) });
     const button = (name, sign, click) => el("button", { type: "button", "aria-label": t(`timeline.${name}`), title: t(`timeline.${name}`), click }, sign);
     const play = el("button", { type: "button", class: "play", click: () => (this.#timer ? this.#pause() : this.#play()) });
-    const back = button("back", "‹", () => { this.#pause(); this.#move(Math.max(1, this.#shown - 1)); });
-    const forth = button("forth", "›", () => { this.#pause(); this.#move(Math.min(this.#events.length, this.#shown + 1)); });
-    const live = el("button", { type: "button", click: () => { this.#pause(); this.#move(0); } }, t("timeline.live"));
+    const back = button("back", "‹", () => this.#pick(Math.max(1, this.#shown - 1)));
+    const forth = button("forth", "›", () => this.#pick(Math.min(this.#events.length, this.#shown + 1)));
+    const live = el("button", { type: "button", click: () => this.#pick(0) }, t("timeline.live"));
     const text = el("p", { class: "event" });
     const note = el("p", { class: "past" }, t("timeline.past"));
     this.#parts = { range, play, back, forth, live, text, note };
@@ -100,20 +100,20 @@ export class Timeline {
   #play() {
     const many = Math.ceil(this.#events.length / longest);
     this.#timer = setInterval(() => {
-      if (this.#at >= this.#events.length) return this.#end();
+      if (this.#at >= this.#events.length) return this.#pick(0);
       this.#move(Math.min(this.#events.length, this.#at + many));
     }, step);
     this.#move(1);
+  }
+
+  #pick(n) {
+    this.#pause();
+    this.#move(n);
   }
 
   #pause() {
     clearInterval(this.#timer);
     this.#timer = 0;
     this.#draw();
-  }
-
-  #end() {
-    this.#pause();
-    this.#move(0);
   }
 }
