@@ -159,38 +159,46 @@ func testTimeline(t *testing.T, where place) {
 }
 
 func testFailures(t *testing.T, where place) {
-	names := []string{"壊れた丼", "割れた丼", "欠けた丼"}
+	names := []string{"壊れた丼", "割れた丼", "欠けた丼", "折れた丼"}
 	for _, name := range names {
 		where.kitchen.lose(name, true)
 	}
 	p := open(t, where.browser, where.base, "/", look{})
-	p.submit(strings.Join(names, "\n"))
-	p.until(`document.querySelector("#outcome").innerText === "Finished; 3 answers failed."`)
-	if got := p.text("#dishes"); strings.Count(got, "failed: Diet") != 3 {
+	session := p.submit(strings.Join(names, "\n"))
+	p.until(`document.querySelector("#outcome").innerText === "Finished; 4 answers failed."`)
+	if got := p.text("#dishes"); strings.Count(got, "failed: Diet") != 4 {
 		t.Errorf("the list does not say what failed:\n%s", got)
 	}
 	for _, name := range names {
 		where.kitchen.lose(name, false)
 	}
-	// One from the card, one from the list of failures, the rest at once.
+	left := func(n int) {
+		t.Helper()
+		p.until(`document.querySelector("#outcome").innerText === "Finished; %d answer%s failed."`, n, map[bool]string{true: "s"}[n > 1])
+		p.until(`fetch("/v1/failures?session=%s").then((r) => r.json()).then((a) => a.failures.length === %d)`, session, n)
+	}
+	// One from the card, one from the list of failures, one from that of all menus, the rest at once.
 	p.click(".dish .name")
 	p.until(`document.querySelector("#card").open`)
 	p.click(`#card [data-f="retry-task6"]`)
 	p.until(`!document.querySelector('#card [data-f="retry-task6"]')`)
 	p.press(kb.Escape)
-	p.until(`!document.querySelector("#card").open && document.querySelector("#outcome").innerText === "Finished; 2 answers failed."`)
-	p.until(`fetch("/v1/failures").then((r) => r.json()).then((a) => a.failures.length === 2)`)
+	p.until(`!document.querySelector("#card").open`)
+	left(3)
 	p.click("#failures-open")
-	p.until(`document.querySelectorAll(".failures li").length === 2`)
+	p.until(`document.querySelectorAll(".failures li").length === 3`)
 	if got := p.text("#failures"); !strings.Contains(got, "割れた丼") || !strings.Contains(got, "Diet") || !strings.Contains(got, "refused · 1 attempt") {
 		t.Errorf("the failures are\n%s", got)
 	}
 	p.click(".failures button")
 	p.until(`document.querySelector("#failures [role=status]").innerText === "1 answer is being worked on again."`)
-	p.until(`document.querySelector("#outcome").innerText === "Finished; 1 answer failed."`)
-	p.until(`fetch("/v1/failures").then((r) => r.json()).then((a) => a.failures.length === 1)`)
-	p.click(`#failures .which label:nth-of-type(2)`) // of all menus
+	left(2)
+	p.click(`#failures .which label:nth-of-type(2)`)
+	p.until(`document.querySelectorAll(".failures li").length >= 2 && document.querySelector('.failures button[aria-label*="折れた丼"]')`)
+	p.click(`.failures button[aria-label*="折れた丼"]`)
+	left(1)
+	p.click(`#failures .which label:nth-of-type(1)`)
 	p.until(`document.querySelectorAll(".failures li").length === 1`)
 	p.click("#failures .main")
-	p.until(`document.querySelector("#outcome").innerText === "All 24 answers are there."`)
+	p.until(`document.querySelector("#outcome").innerText === "All 32 answers are there."`)
 }
