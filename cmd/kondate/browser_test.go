@@ -51,7 +51,7 @@ func startBrowser(t *testing.T) context.Context {
 // tab is a window of the browser, as a guest has it.
 type tab struct {
 	t    *testing.T
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // chromedp's handle of the window
 	base string
 
 	mu       sync.Mutex // guards the two below
@@ -67,10 +67,10 @@ type look struct {
 	scale         float64
 }
 
-// open opens a path of the page. A test fails if the browser complains of anything but answers of the server.
-func open(t *testing.T, browser context.Context, base, path string, l look) *tab {
+// open opens a path of the page in a window of its own. A test fails if the browser complains of anything but answers of the server.
+func (where place) open(t *testing.T, base, path string, l look) *tab {
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	ctx, cancel := chromedp.NewContext(where.browser, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	p := &tab{t: t, ctx: ctx, base: base}
 	if err := chromedp.Listen(ctx, p.listen); err != nil {

@@ -21,7 +21,7 @@ import (
 const mixed = "【揚げ物】\n鶏の唐揚げ 680円\nカキフライ ¥780\n【その他】\nお通し\n謎の一皿XYZ 時価\n長い名前の料理長い名前の料理長い名前の料理長い名前の料理長い名前の料理AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA 1,000円(税込1,100円)"
 
 func testPrints(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{dark: true})
+	p := where.open(t, where.base, "/", look{dark: true})
 	p.submit(mixed)
 	p.done()
 	p.media("print")
@@ -47,7 +47,7 @@ func testPrints(t *testing.T, where place) {
 
 // Nothing is wider than the window, on a telephone as on a desk.
 func testFits(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	fits := func(what string) {
 		t.Helper()
 		for _, width := range []int64{360, 768, 1280} {
@@ -78,7 +78,7 @@ func testFits(t *testing.T, where place) {
 
 // Everything can be done without a mouse.
 func testKeyboard(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	// tab goes on until the focus is where it is wanted.
 	tab := func(selector string) {
 		t.Helper()
@@ -152,7 +152,7 @@ func testMarkup(t *testing.T, where place) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit(string(body))
 	p.done()
 	found := eval[string](p, `(async () => {
@@ -216,7 +216,7 @@ func testAccessible(t *testing.T, where place) {
 	}
 	where.kitchen.lose("割れた皿", true)
 	for _, l := range []look{{}, {dark: true}, {dark: true, width: 360, height: 780, language: "ja"}} {
-		p := open(t, where.browser, where.base, "/", l)
+		p := where.open(t, where.base, "/", l)
 		audit := func(what string) {
 			t.Helper()
 			found := eval[string](p, `axe.run(document).then((r) => r.passes.length < 10 ? "only " + r.passes.length + " rules applied" : r.violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => v.id + ": " + v.help + "\n" + v.nodes.slice(0, 4).map((n) => n.html.slice(0, 300) + "\n" + n.failureSummary).join("\n")).join("\n"))`)

@@ -20,7 +20,7 @@ func rowOf(name string) string {
 }
 
 func testCard(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	session := p.submit("鶏の唐揚げ 680円\nお通し")
 	p.done()
 	eval[bool](p, rowOf("鶏の唐揚げ")+`.querySelector(".name").click() ?? true`)
@@ -47,7 +47,7 @@ func testCard(t *testing.T, where place) {
 	eval[bool](p, rowOf("お通し")+`.querySelector(".name").click() ?? true`)
 	p.until(`document.querySelector("#card-title")?.textContent === "お通し"`)
 	path := "/" + eval[string](p, "location.hash")
-	p = open(t, where.browser, where.base, path, look{})
+	p = where.open(t, where.base, path, look{})
 	p.until(`document.querySelector("#card").open`)
 	p.done()
 	if got := p.text("#card"); !strings.Contains(got, "Nothing is known about allergens") || !strings.Contains(got, "この料理の材料とアレルゲンを教えてください。") {
@@ -58,7 +58,7 @@ func testCard(t *testing.T, where place) {
 }
 
 func testPrintableCard(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit("冷奴")
 	p.done()
 	p.click(".dish .name")
@@ -67,7 +67,11 @@ func testPrintableCard(t *testing.T, where place) {
 	p.until(`document.querySelector('#card [data-f="png"]')`)
 	for _, kind := range []string{"png", "svg"} {
 		address := eval[string](p, fmt.Sprintf(`document.querySelector('#card [data-f=%q]').href`, kind))
-		res, err := where.client().http.Get(address)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := where.client().http.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +84,7 @@ func testPrintableCard(t *testing.T, where place) {
 
 // A filter hides what contains an allergen, and never what nobody knows.
 func testAllergens(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit("だし巻き卵\n鶏の唐揚げ\nお通し\n枝豆\n謎の一皿XYZ")
 	p.done()
 	shown := func() map[string]string {
@@ -133,7 +137,7 @@ func testAllergens(t *testing.T, where place) {
 
 // The list shows the menu as it was after each of its events.
 func testTimeline(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit("親子丼\n天ぷら")
 	p.done()
 	events := eval[int](p, `(document.querySelector("#timeline-open").click(), Number(document.querySelector("#timeline input").max))`)
@@ -163,7 +167,7 @@ func testFailures(t *testing.T, where place) {
 	for _, name := range names {
 		where.kitchen.lose(name, true)
 	}
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	session := p.submit(strings.Join(names, "\n"))
 	p.until(`document.querySelector("#outcome").innerText === "Finished; 4 answers failed."`)
 	if got := p.text("#dishes"); strings.Count(got, "failed: Diet") != 4 {

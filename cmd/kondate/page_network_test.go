@@ -90,7 +90,7 @@ func testReconnects(t *testing.T, where place) {
 	defer releaseFirst()
 	defer releaseSecond()
 	w := newWire(t, strings.TrimPrefix(where.base, "http://"))
-	p := open(t, where.browser, "http://"+w.address, "/", look{})
+	p := where.open(t, "http://"+w.address, "/", look{})
 	p.submit("待ち丼\n待ち重")
 	p.until(`document.querySelector("#numbers").textContent === "14 of 16 answers"`)
 	w.cut()
@@ -147,7 +147,7 @@ func testKey(t *testing.T, where place) {
 			return refuse(w, http.StatusUnauthorized)
 		}
 	})
-	p := open(t, where.browser, base, "/", look{})
+	p := where.open(t, base, "/", look{})
 	enter := func(key string) {
 		t.Helper()
 		p.until(`document.querySelector("#key").open`)
@@ -171,7 +171,7 @@ func testKey(t *testing.T, where place) {
 	}
 	hash := eval[string](p, "location.hash")
 
-	stranger := open(t, where.browser, base, "/"+hash, look{})
+	stranger := where.open(t, base, "/"+hash, look{})
 	p = stranger
 	enter("wrong")
 	p.until(`document.querySelector("#key").open && document.querySelector("#key").innerText.includes("does not accept this key")`)
@@ -181,13 +181,13 @@ func testKey(t *testing.T, where place) {
 
 // Where the stream is no more, the history tells the same, its past included.
 func testGone(t *testing.T, where place) {
-	first := open(t, where.browser, where.base, "/", look{})
+	first := where.open(t, where.base, "/", look{})
 	session := first.submit("親子丼\n冷奴")
 	first.done()
 	base := front(t, where.base, func(w http.ResponseWriter, r *http.Request) bool {
 		return strings.HasSuffix(r.URL.Path, "/events") && strings.HasPrefix(r.URL.Path, "/v1/sessions/") && refuse(w, http.StatusGone)
 	})
-	p := open(t, where.browser, base, "/#/s/"+session, look{})
+	p := where.open(t, base, "/#/s/"+session, look{})
 	p.until(`document.querySelector("#outcome").innerText === "All 16 answers are there."`)
 	if got := p.text("#dishes"); got != first.text("#dishes") {
 		t.Errorf("from the history:\n%s", got)
@@ -195,6 +195,6 @@ func testGone(t *testing.T, where place) {
 	if n := eval[int](p, `(document.querySelector("#timeline-open").click(), Number(document.querySelector("#timeline input").max))`); n < 10 {
 		t.Errorf("%d events on the line", n)
 	}
-	missing := open(t, where.browser, where.base, "/#/s/01a218d5-0000-7000-8000-000000000000", look{})
+	missing := where.open(t, where.base, "/#/s/01a218d5-0000-7000-8000-000000000000", look{})
 	missing.until(`document.querySelector("#connection").innerText.includes("There is no such menu")`)
 }

@@ -113,8 +113,8 @@ func poison1(value any) any {
 type place struct {
 	*system
 	kitchen *kitchen
-	browser context.Context
-	base    string // address of the page
+	browser context.Context //nolint:containedctx // chromedp's handle of the browser
+	base    string          // address of the page
 }
 
 // The page, in a real browser, on the whole system.
@@ -157,7 +157,7 @@ func TestPage(t *testing.T) {
 func testFills(t *testing.T, where place) {
 	release := where.kitchen.hold("天丼")
 	defer release()
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit("【丼もの】\n親子丼 850円\n天丼 ¥1,200\n\n# 一品\n冷奴")
 	p.until(`document.querySelector("#numbers").textContent === "23 of 24 answers"`)
 	if got := p.text("#connection"); !strings.Contains(got, "Connected, live") {
@@ -182,7 +182,7 @@ func testFills(t *testing.T, where place) {
 	}
 	// The address is the menu: another guest sees the same, also by an address of former times.
 	session := strings.TrimPrefix(eval[string](p, "location.hash"), "#/s/")
-	again := open(t, where.browser, where.base, "/?session="+session, look{})
+	again := where.open(t, where.base, "/?session="+session, look{})
 	again.done()
 	if got := again.text("#dishes"); got != p.text("#dishes") {
 		t.Errorf("the second guest sees\n%s", got)
@@ -190,7 +190,7 @@ func testFills(t *testing.T, where place) {
 }
 
 func testSaysWhatIsWrong(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	for text, want := range map[string]string{
 		"":           "Write at least one dish.",
 		`{"items":[`: "cannot be read",
@@ -218,7 +218,7 @@ func testSaysWhatIsWrong(t *testing.T, where place) {
 }
 
 func testLanguages(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{})
+	p := where.open(t, where.base, "/", look{})
 	p.submit("親子丼")
 	p.done()
 	p.click("#language")

@@ -21,7 +21,7 @@ const maxScreenshot = 300 << 10
 
 // The pictures of the README are made from the page as it is, by make screenshots.
 func testScreenshots(t *testing.T, where place) {
-	p := open(t, where.browser, where.base, "/", look{width: 1180, height: 860, scale: 1.5})
+	p := where.open(t, where.base, "/", look{width: 1180, height: 860, scale: 1.5})
 	eval[bool](p, `(document.querySelector('[data-sample="izakaya"]').click(), true)`)
 	p.until(`document.activeElement.id === "send" && document.querySelector("#text").value.includes("枝豆")`)
 	p.press("\r") // the button has the focus; a click would leave the pointer over a dish
