@@ -174,10 +174,17 @@ func (p *tab) text(selector string) string {
 	return eval[string](p, fmt.Sprintf("document.querySelector(%s)?.innerText ?? ''", quoted(selector)))
 }
 
-// click clicks as a hand does, so that what lies on top of the element gets it.
+// click clicks as a hand does, at a place of the window, so that what lies on top of the element gets it.
 func (p *tab) click(selector string) {
 	p.t.Helper()
-	p.do(chromedp.ScrollIntoView(chromedp.CSS(selector)), chromedp.Click(chromedp.CSS(selector)))
+	p.until(`document.querySelector(%s)`, quoted(selector))
+	at := eval[[]float64](p, fmt.Sprintf(`(() => {
+		const element = document.querySelector(%s);
+		element.scrollIntoView({ block: "center", behavior: "instant" });
+		const box = element.getBoundingClientRect();
+		return [box.x + box.width / 2, box.y + box.height / 2];
+	})()`, quoted(selector)))
+	p.do(chromedp.MouseClickXY(at[0], at[1]))
 }
 
 func (p *tab) press(keys string) {

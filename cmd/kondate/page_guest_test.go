@@ -194,11 +194,11 @@ func testFailures(t *testing.T, where place) {
 	if got := p.text("#failures"); !strings.Contains(got, "割れた丼") || !strings.Contains(got, "Diet") || !strings.Contains(got, "refused · 1 attempt") {
 		t.Errorf("the failures are\n%s", got)
 	}
-	p.click(".failures button")
+	p.click(`.failures button[aria-label*="割れた丼"]`)
 	p.until(`document.querySelector("#failures [role=status]").innerText === "1 answer is being worked on again."`)
 	left(2)
 	p.click(`#failures .which label:nth-of-type(2)`)
-	p.until(`document.querySelectorAll(".failures li").length >= 2 && document.querySelector('.failures button[aria-label*="折れた丼"]')`)
+	p.until(`document.querySelector('.failures button[aria-label*="折れた丼"]')`)
 	p.click(`.failures button[aria-label*="折れた丼"]`)
 	left(1)
 	p.click(`#failures .which label:nth-of-type(1)`)

@@ -2,6 +2,7 @@
 import { call, post } from "./api.js";
 import { el, replace, shown } from "./dom.js";
 import { codeName, stageName, t } from "./i18n.js";
+import { write } from "./route.js";
 
 // failures opens the dialog. name(id) is the name of a dish of this session, retried() is called when something is at
 // work again, refused(failure) when the server does not allow it.
@@ -21,13 +22,16 @@ export function failures(dialog, session, { name, retried, refused }) {
     body,
   );
 
+  let turn = 0; // of the last request, whose answer counts
   async function load() {
+    const mine = ++turn;
     status.textContent = t("failures.loading");
+    replace(body);
     try {
       const found = await call(every ? "/v1/failures?limit=200" : `/v1/failures?limit=200&session=${encodeURIComponent(session)}`);
-      draw(found.failures, Boolean(found.next));
+      if (mine === turn) draw(found.failures, Boolean(found.next));
     } catch (failure) {
-      report(failure);
+      if (mine === turn) report(failure);
     }
   }
 
@@ -39,7 +43,7 @@ export function failures(dialog, session, { name, retried, refused }) {
       el("ul", { class: "failures" }, found.map((f) => el(
         "li",
         {},
-        el("div", {}, el("strong", { dir: "auto" }, name(f.menu_id) ?? f.menu_id), ` · ${stageName(f.stage)}`,
+        el("div", {}, name(f.menu_id) ? el("strong", { dir: "auto" }, name(f.menu_id)) : el("a", { href: write({ session: f.session_id, dish: f.menu_id }) }, f.menu_id), ` · ${stageName(f.stage)}`,
           el("p", { class: "hint" }, `${shown(codeName(f.reason))} · ${t("failures.attempts", { n: f.attempts })} · ${new Date(f.parked_at).toLocaleString(document.documentElement.lang)}`)),
         el("button", { type: "button", "aria-label": `${t("failures.retry")}: ${name(f.menu_id) ?? f.menu_id}, ${stageName(f.stage)}`, click: (event) => retry(event, { menu_id: f.menu_id, stage: f.stage }) }, t("failures.retry")),
       ))),
