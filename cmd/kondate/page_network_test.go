@@ -95,6 +95,7 @@ func testReconnects(t *testing.T, where place) {
 	p.until(`document.querySelector("#numbers").textContent === "14 of 16 answers"`)
 	w.cut()
 	p.until(`document.querySelector("#connection-text").textContent.startsWith("Connection lost. Reconnecting")`)
+	p.until(`document.querySelector("#news").textContent === "Connection lost. Reconnecting now …"`)
 	releaseFirst()
 	w.mend(t)
 	p.until(`document.querySelector("#connection-text").textContent === "Connected, live"`)
@@ -194,6 +195,18 @@ func testGone(t *testing.T, where place) {
 	}
 	if n := eval[int](p, `(document.querySelector("#timeline-open").click(), Number(document.querySelector("#timeline input").max))`); n < 10 {
 		t.Errorf("%d events on the line", n)
+	}
+	// The same where the stream says that it is another one than the reader's.
+	base = front(t, where.base, func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/v1/sessions/") && strings.HasSuffix(r.URL.Path, "/events") {
+			r.URL.RawQuery = "last_event_id=another.3"
+		}
+		return false
+	})
+	p = where.open(t, base, "/#/s/"+session, look{})
+	p.done()
+	if got := p.text("#dishes"); got != first.text("#dishes") {
+		t.Errorf("after a reset:\n%s", got)
 	}
 	missing := where.open(t, where.base, "/#/s/01a218d5-0000-7000-8000-000000000000", look{})
 	missing.until(`document.querySelector("#connection").innerText.includes("There is no such menu")`)

@@ -84,25 +84,25 @@ func poisoned(r menu.Result) menu.Result {
 		data["images"] = []any{image}
 		data["search_links"] = []any{map[string]any{"engine": markup, "url": "javascript:window.injected=1"}}
 	} else {
-		data, _ = poison1(data).(map[string]any)
+		data, _ = poisonedValue(data).(map[string]any)
 	}
 	r.Warnings, r.Attribution = menu.Strings{markup}, menu.Strings{markup}
 	r.Data, _ = json.Marshal(data) // maps of strings and numbers
 	return r
 }
 
-func poison1(value any) any {
+func poisonedValue(value any) any {
 	switch v := value.(type) {
 	case string:
 		return v + markup
 	case []any:
 		for i := range v {
-			v[i] = poison1(v[i])
+			v[i] = poisonedValue(v[i])
 		}
 	case map[string]any:
 		for key := range v {
 			if key != "level" && key != "kind" { // the list sorts by it
-				v[key] = poison1(v[key])
+				v[key] = poisonedValue(v[key])
 			}
 		}
 	}
@@ -228,4 +228,13 @@ func testLanguages(t *testing.T, where place) {
 	}
 	p.do(reload)
 	p.until(`document.documentElement.lang === "ja" && document.querySelector("#outcome").innerText.includes("そろいました")`)
+	p = where.open(t, where.base, "/", look{language: "ja"})
+	for _, want := range []string{"お品書きを読む", "居酒屋", "説明を見る"} {
+		if got := p.text("#compose"); !strings.Contains(got, want) {
+			t.Errorf("the form in Japanese lacks %q:\n%s", want, got)
+		}
+	}
+	if got := eval[string](p, `document.querySelector("#source").selectedOptions[0].textContent`); got != "日本語" {
+		t.Errorf("the language of the menu is called %q", got)
+	}
 }

@@ -8,6 +8,8 @@ import { SessionView } from "./session.js";
 
 const $ = (id) => document.getElementById(id);
 
+choose(localStorage.getItem("kondate.language") ?? (navigator.language.startsWith("ja") ? "ja" : "en"));
+
 // translate fills in the texts that stand in index.html.
 function translate() {
   document.documentElement.lang = language();
@@ -84,7 +86,6 @@ for (const dialog of document.querySelectorAll("dialog")) {
 }
 window.addEventListener("hashchange", show);
 
-choose(localStorage.getItem("kondate.language") ?? (navigator.language.startsWith("ja") ? "ja" : "en"));
 const old = new URLSearchParams(location.search).get("session"); // an address of former times
 if (old) history.replaceState(null, "", `/${route.write({ session: old })}`);
 translate();

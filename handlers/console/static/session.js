@@ -134,7 +134,8 @@ export class SessionView {
   // reload reads the session's history, where the stream cannot tell its beginning any more; and its rows, where the
   // history cannot.
   async #reload() {
-    this.#early ??= [];
+    if (this.#early) return; // it is being read
+    this.#early = [];
     try {
       const history = new History();
       const query = new URLSearchParams({ session: this.id });
@@ -148,7 +149,7 @@ export class SessionView {
     } catch (failure) {
       this.#refused(failure, () => this.again());
     }
-    const early = this.#early ?? [];
+    const early = this.#early;
     this.#early = null;
     for (const event of early) this.#add(event);
     this.#redraw();
@@ -162,6 +163,8 @@ export class SessionView {
     $("connection-text").textContent = text;
     $("again").hidden = !["failed", "forbidden", "key"].includes(state);
     if (["failed", "missing", "forbidden"].includes(state)) this.#say(text);
+    else if (state === "waiting") this.#say(t("connection.retrying")); // not every second of it
+    else if (state === "open" && this.#said.text === t("connection.retrying")) this.#say(text);
     this.#draw();
   }
 
