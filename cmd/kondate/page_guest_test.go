@@ -125,7 +125,7 @@ func testAllergens(t *testing.T, where place) {
 	p.click("#filter-note button")
 	p.until(`%s.checkVisibility()`, rowOf("だし巻き卵"))
 	if got := shown()["だし巻き卵"]; !strings.Contains(got, "Contains or likely contains: egg") {
-		t.Errorf("a dish that is dimmed says %q", got)
+		t.Errorf("a dish that is crossed out says %q", got)
 	}
 	if body := strings.ToLower(p.text("body")); strings.Contains(body, "safe") || strings.Contains(body, "free of") {
 		t.Errorf("the page says that something is safe:\n%s", body)

@@ -140,7 +140,8 @@ func refuse(w http.ResponseWriter, status int) bool {
 func testKey(t *testing.T, where place) {
 	base := front(t, where.base, func(w http.ResponseWriter, r *http.Request) bool {
 		switch {
-		case !strings.HasPrefix(r.URL.Path, "/v1/") || r.Header.Get("Authorization") == "Bearer good":
+		case !strings.HasPrefix(r.URL.Path, "/v1/") || r.Header.Get("Authorization") == "Bearer good",
+			strings.HasSuffix(r.URL.Path, "/events") && r.URL.Query().Get("token") == "fresh":
 			return false
 		case r.Header.Get("Authorization") == "Bearer weak":
 			return refuse(w, http.StatusForbidden)
@@ -172,10 +173,20 @@ func testKey(t *testing.T, where place) {
 	}
 	hash := eval[string](p, "location.hash")
 
-	stranger := where.open(t, base, "/"+hash, look{})
-	p = stranger
+	p = where.open(t, base, "/"+hash, look{})
 	enter("wrong")
 	p.until(`document.querySelector("#key").open && document.querySelector("#key").innerText.includes("does not accept this key")`)
+	enter("good")
+	p.done()
+
+	// A stream's own token opens the menu without a key, and stays in the address.
+	p = where.open(t, base, "/"+hash+"?token=fresh", look{})
+	p.done()
+	p.click(".dish .name")
+	p.until(`document.querySelector("#card").open && location.hash.endsWith("?token=fresh")`)
+	p.press(kb.Escape)
+	p.until(`location.hash === %s`, quoted(hash+"?token=fresh"))
+	p = where.open(t, base, "/"+hash+"?token=old", look{})
 	enter("good")
 	p.done()
 }

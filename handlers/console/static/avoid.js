@@ -13,7 +13,7 @@ export class Avoid {
   #changed;
   #keys;
   codes; // allergen codes to avoid
-  dim = false; // such dishes are dimmed, not hidden
+  cross = false; // such dishes are crossed out, not hidden
 
   constructor(panel, note, changed) {
     this.#panel = panel;
@@ -68,11 +68,11 @@ export class Avoid {
     if (this.#note.hidden) return;
     const n = count(dishes.values(), this.codes);
     const what = list(choices.map(([key]) => key).filter((key) => this.#keys.has(key)).map(choiceName));
-    const text = [t(this.dim ? "filter.dimmed" : "filter.hidden", { n: n.avoid, what }), t("filter.may", { n: n.may }), t("filter.unknown", { n: n.unknown })].join(" ");
+    const text = [t(this.cross ? "filter.crossed" : "filter.hidden", { n: n.avoid, what }), t("filter.may", { n: n.may }), t("filter.unknown", { n: n.unknown })].join(" ");
     if (this.#note.dataset.text === text) return;
     this.#note.dataset.text = text;
     const focused = this.#note.contains(document.activeElement);
-    const toggle = n.avoid > 0 && el("button", { type: "button", click: () => { this.dim = !this.dim; this.#changed(); } }, t(this.dim ? "filter.hide" : "filter.show"));
+    const toggle = n.avoid > 0 && el("button", { type: "button", click: () => { this.cross = !this.cross; this.#changed(); } }, t(this.cross ? "filter.hide" : "filter.show"));
     replace(this.#note, el("p", {}, text, " ", el("strong", {}, t("filter.rest"))), toggle && el("p", {}, toggle));
     if (focused && toggle) toggle.focus();
   }

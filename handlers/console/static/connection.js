@@ -4,7 +4,7 @@ import { headers } from "./api.js";
 import { t } from "./i18n.js";
 
 export class Connection {
-  #url;
+  url;
   #event;
   #changed;
   #stop = () => {};
@@ -17,7 +17,7 @@ export class Connection {
 
   // event(type, data) gets every event, changed() is called when state or text has changed.
   constructor(url, event, changed) {
-    this.#url = url;
+    this.url = url;
     this.#event = event;
     this.#changed = changed;
   }
@@ -26,7 +26,7 @@ export class Connection {
   start() {
     this.stop();
     this.#set("connecting");
-    this.#stop = follow(this.#url, {
+    this.#stop = follow(this.url, {
       headers: headers(),
       lastEventId: this.#last,
       event: (type, data, id) => {

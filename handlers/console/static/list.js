@@ -17,7 +17,7 @@ export class DishList {
   #rows = new Map(); // by menu_id
   #groups = []; // {element, ids} of each heading
   #mine = new Set(); // allergen codes to avoid
-  #dim = false;
+  #cross = false;
 
   constructor(root, open) {
     this.#root = root;
@@ -25,10 +25,10 @@ export class DishList {
   }
 
   // show brings the whole list up to date with a session, and with what the guest avoids.
-  show(session, mine, dim) {
+  show(session, mine, cross) {
     this.#session = session;
     this.#mine = mine;
-    this.#dim = dim;
+    this.#cross = cross;
     if (session.dishes.size !== this.#rows.size) this.#build();
     for (const id of this.#rows.keys()) this.update(id);
     this.#hideEmpty();
@@ -37,7 +37,7 @@ export class DishList {
   // rebuild makes everything anew, for instance in another language.
   rebuild() {
     this.#rows.clear();
-    if (this.#session) this.show(this.#session, this.#mine, this.#dim);
+    if (this.#session) this.show(this.#session, this.#mine, this.#cross);
   }
 
   focus(id) {
@@ -117,7 +117,7 @@ export class DishList {
 
   #judge(row, dish) {
     const { kind, codes } = this.#mine.size > 0 ? verdict(dish, this.#mine) : { kind: "", codes: [] };
-    row.element.hidden = kind === "avoid" && !this.#dim;
+    row.element.hidden = kind === "avoid" && !this.#cross;
     row.element.className = `dish ${kind}`;
     row.verdict.textContent = kind ? t(`verdict.${kind}`, { what: join(codes.map(allergenName)) }) : "";
   }

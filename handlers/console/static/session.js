@@ -158,7 +158,13 @@ export class SessionView {
   #connectionChanged() {
     const { state, text } = this.connection;
     if (state === "gone" && this.#history.events.length === 0) this.#reload();
-    if (state === "key") this.#askKey(t(key() ? "problem.wrongkey" : "problem.key"), () => this.again());
+    if (state === "key") {
+      this.#askKey(t(key() ? "problem.wrongkey" : "problem.key"), () => {
+        this.#token = ""; // it is too old, or was never good
+        this.connection.url = `${this.#path}/events`;
+        this.again();
+      });
+    }
     $("connection").className = `connection ${state}`;
     $("connection-text").textContent = text;
     $("again").hidden = !["failed", "forbidden", "key"].includes(state);
@@ -187,7 +193,7 @@ export class SessionView {
       const session = this.#session;
       this.#head(session);
       const grown = this.#grown !== session.dishes.size;
-      if (this.#all || (grown && !this.#past)) this.list.show(session, this.avoid.active ? this.avoid.codes : none, this.avoid.dim);
+      if (this.#all || (grown && !this.#past)) this.list.show(session, this.avoid.active ? this.avoid.codes : none, this.avoid.cross);
       else if (!this.#past && this.#changed.size > 0) {
         for (const dish of this.#changed) this.list.update(dish);
         this.list.updated();
