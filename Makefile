@@ -15,7 +15,7 @@ FUZZTIME ?= 30s
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: postgres ## submit a sample menu and watch its eight stages fill in
@@ -27,7 +27,7 @@ run: postgres ## run everything in one process until interrupted
 
 .PHONY: test
 test: ## run every test under the race detector, in a new order each time
-	@.ci/need postgres cc strace node
+	@.ci/need postgres cc strace node chromium
 	@go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: race
@@ -57,6 +57,11 @@ bench: ## run every benchmark
 	@packages=$$(.ci/find Benchmark) && packages=$$(echo "$$packages" | cut -d ' ' -f 1 | sort -u) && \
 	if [ -z "$$packages" ]; then echo 'There are no benchmarks.'; exit 0; fi && \
 	go test -run '^$$' -bench . -benchmem -timeout 0 $$packages
+
+.PHONY: screenshots
+screenshots: ## make the pictures of the page in docs/img anew
+	@.ci/need postgres chromium fonts
+	@go test ./cmd/kondate -run 'TestPage/Screenshots$$' -count 1 -screenshots "$(CURDIR)/docs/img"
 
 .PHONY: quality
 quality: ## score the answers about dishes against expectations, and name every miss

@@ -194,13 +194,13 @@ func deref(s *string) string {
 }
 
 func printNextSteps(out io.Writer, cfg Config, r running, answer accepted) {
-	_, token, _ := strings.Cut(answer.StreamURL, "?") // with auth.mode keys; the page needs it, too
-	if token != "" {
-		token = "&" + token
+	_, token, found := strings.Cut(answer.StreamURL, "?") // with auth.mode keys; the page needs it, too
+	if found {
+		token = "?" + token
 	}
 	fmt.Fprintf(out, `
 How to go on, from a second terminal while this runs (or later, while "kondate serve" runs on the same data dir):
-  the page       %s/?session=%s%s
+  the page       %s/#/s/%s%s
   the stream     curl -N '%s%s'
   watch          kondate watch %s --data-dir %s
   rows (SQL)     %s -c "select position, name, translation, allergy->'by_standard'->'jp' from menus where session_id = '%s' order by position"

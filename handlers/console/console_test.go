@@ -79,7 +79,7 @@ func TestPageIsWhole(t *testing.T) {
 		}
 	}
 	visit("/")
-	for _, path := range []string{"/console/app.js", "/console/card.js", "/console/model.js", "/console/style.css", "/console/icon.svg"} {
+	for _, path := range []string{"/console/app.js", "/console/card.js", "/console/model.js", "/console/style.css", "/console/print.css", "/console/icon.svg"} {
 		if !seen[path] {
 			t.Errorf("nothing leads from the page to %s", path)
 		}
@@ -147,7 +147,7 @@ func TestSamplesAreMenus(t *testing.T) {
 			t.Errorf("%s has %d dishes", name, len(menu.Items))
 		}
 	}
-	if page, _ := os.ReadFile("static/app.js"); !strings.Contains(string(page), `["izakaya", `) {
+	if page, _ := os.ReadFile("static/compose.js"); !strings.Contains(string(page), `["izakaya", "soba", "grill"]`) {
 		t.Error("the page does not offer the samples")
 	}
 }

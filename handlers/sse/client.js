@@ -5,13 +5,12 @@
 //     state: (name, detail) => {},         // "open", "waiting" {attempt, delay, error}, "ended", "failed" {error}
 //   });
 //
-// Options besides: headers, reconnectInterval (ms), maxReconnectAttempts (in a row), lastEventId.
+// An error has the status of the answer that was refused. Options besides: headers, reconnectInterval (ms), maxReconnectAttempts (in a row), lastEventId.
 export function follow(url, options = {}) {
   const { event = () => {}, state = () => {}, headers = {}, maxReconnectAttempts = MAX_RECONNECT_ATTEMPTS } = options;
   let pause = options.reconnectInterval ?? RECONNECT_INTERVAL;
   let last = options.lastEventId ?? "", attempts = 0, ended = false;
   const abort = new AbortController();
-  const permanent = (message) => Object.assign(new Error(message), { permanent: true });
 
   // block handles one event: the lines up to an empty one.
   function block(lines) {
@@ -39,7 +38,7 @@ export function follow(url, options = {}) {
       await response.body?.cancel();
       const passing = response.status >= 500 || response.status === 429, after = Number(response.headers.get("Retry-After"));
       if (passing && after > 0) pause = Math.max(pause, after * 1000);
-      throw passing ? new Error(`HTTP ${response.status}`) : permanent(`HTTP ${response.status}`);
+      throw Object.assign(new Error(`HTTP ${response.status}`), { status: response.status, permanent: !passing });
     }
     attempts = 0;
     state("open");

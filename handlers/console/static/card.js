@@ -1,173 +1,169 @@
 // One dish, for a guest who has to decide whether to order it.
-import { el, link, put, replace, say } from "./dom.js";
+import { allergens } from "./cardallergens.js";
+import { picture } from "./cardpictures.js";
+import { el, put, replace, shown } from "./dom.js";
+import { codeName, list, stageName, t } from "./i18n.js";
 import { data, stages } from "./model.js";
+import { section } from "./section.js";
 
-const waiting = (stage) => stage.status === "pending" || stage.status === "retrying";
-
-// card fills the dialog; retry(stage) asks for another try of a failed stage.
-export function card(dialog, dish, session, retry) {
-  const close = el("button", { type: "button", "aria-label": "Close" }, "✕");
-  close.addEventListener("click", () => dialog.close());
-  const translation = data(dish, "translation");
-  const lang = session.source || null;
+// card fills the dialog. Of actions, retry(stage) and image() ask the server for something and say what went wrong, past
+// tells that the dish is shown as it was, path is its address.
+export function card(dialog, dish, session, actions) {
   // The card is made anew while somebody reads it: what they opened, where they are and the focus stay.
-  const before = { focus: dialog.contains(document.activeElement), top: dialog.scrollTop, details: dialog.querySelector("details")?.open };
+  const same = dialog.dataset.dish === dish.id && dialog.open;
+  const before = same && {
+    focus: document.activeElement?.closest("#card [data-f]")?.dataset.f, top: dialog.scrollTop, open: [...dialog.querySelectorAll("details[open]")].map((d) => d.dataset.f),
+  };
+  dialog.dataset.dish = dish.id;
+  const source = session.source || null;
+  const target = session.target || null;
+  const translation = data(dish, "translation");
+  const emoji = data(dish, "search_engine")?.placeholder;
+  const title = el("h1", { id: "card-title", tabindex: -1, autofocus: true, "data-f": "title", dir: "auto", lang: source }, dish.name);
   replace(
     dialog,
     el(
       "article",
       { class: "card" },
-      el("header", {}, el("h2", { id: "card-title", dir: "auto" }, translation?.translation || dish.name), close),
-      el("p", { class: "original" }, el("span", { lang, dir: "auto" }, dish.name), dish.price && " · ", el("span", { dir: "auto" }, dish.price)),
-      translation?.literal && el("p", { class: "hint" }, `Word for word: ${translation.literal}`),
-      description(dish),
-      allergens(dish, lang),
-      ingredients(dish),
-      diet(dish),
-      pronunciation(dish, lang),
-      taste(dish),
-      pictures(dish),
-      failures(dish, retry),
+      el("header", {},
+        emoji?.value && el("span", { class: "emoji big", role: "img", "aria-label": emoji.label || t("card.pictures") }, emoji.value),
+        el("div", { class: "names" }, title, reading(dish), el("p", { class: "translated", dir: "auto", lang: target }, translation?.translation)),
+        el("button", { type: "button", class: "plain close", "data-f": "close", "aria-label": t("close"), click: () => dialog.close() }, "✕")),
+      actions.past && el("p", { class: "past" }, t("card.past")),
+      translation?.literal && translation.literal !== translation.translation && el("p", { class: "hint", lang: target }, t("card.literal", { text: translation.literal })),
+      translation?.alternatives?.length > 0 && el("p", { class: "hint", lang: target }, t("card.also", { text: list(translation.alternatives) })),
+      description(dish, target),
+      allergens(dish, session),
+      order(dish, source, target),
+      diet(dish, target),
+      ingredients(dish, target),
+      taste(dish, target),
+      picture(dish, target, actions),
+      warnings(dish, target),
+      failed(dish, actions),
       sources(dish),
     ),
   );
-  if (before.focus) close.focus({ preventScroll: true });
-  if (before.details && dialog.querySelector("details")) dialog.querySelector("details").open = true;
+  if (!same) return void (dialog.scrollTop = 0);
+  for (const details of dialog.querySelectorAll("details")) details.open = before.open.includes(details.dataset.f);
+  if (before.focus) dialog.querySelector(`[data-f="${CSS.escape(before.focus)}"]`)?.focus({ preventScroll: true });
   dialog.scrollTop = before.top;
 }
 
-// section leaves out what has no content once the stage has answered, and says so while it has not.
-function section(title, stage, ...content) {
-  if (waiting(stage)) content = [el("p", { class: "hint" }, stage.status === "retrying" ? "Did not work at first; will be tried again." : "Not there yet.")];
-  else if (stage.status === "failed") content = [el("p", { class: "hint" }, "This could not be found out.")];
-  if (content.flat(Infinity).every((child) => !child)) return null;
-  return el("section", {}, el("h3", {}, title), content);
+const tags = (items) => items.length > 0 && el("p", { class: "tags" }, items.map((item) => el("span", { class: "tag" }, shown(item))));
+
+function reading(dish) {
+  const d = data(dish, "task7");
+  if (!d?.kana && !d?.romaji) return null;
+  const romaji = d.romaji_macron || d.romaji;
+  return el("p", { class: "reading" }, d.kana && el("span", { lang: "ja" }, d.kana), d.kana && romaji && " · ", romaji && el("span", {}, romaji),
+    d.say_it && el("span", { class: "say" }, " · ", el("span", { class: "unseen" }, `${t("card.say")}: `), `“${shown(d.say_it)}”`));
 }
 
-function description(dish) {
+function description(dish, lang) {
   const d = data(dish, "description");
-  const facts = [d?.serving && !["unknown", "either"].includes(d.serving) && `served ${d.serving === "room" ? "at room temperature" : d.serving}`,
-    d?.raw && d.raw !== "unknown" && say(d.raw), d?.region].filter(Boolean);
+  const facts = [d?.serving && !["unknown", "either"].includes(d.serving) && codeName(d.serving), d?.raw && d.raw !== "unknown" && codeName(d.raw), d?.region].filter(Boolean);
+  return [
+    section(t("card.description"), dish.stages.description, el("p", { class: "large", dir: "auto", lang: d?.description ? lang : null }, d?.description || t("card.unknown")), tags(facts)),
+    d?.how_to_eat && el("section", {}, el("h2", {}, t("card.eat")), el("p", { dir: "auto", lang }, d.how_to_eat)),
+  ];
+}
+
+function order(dish, source, target) {
+  const phrase = data(dish, "task7")?.order_phrase;
   return section(
-    "What it is",
-    dish.stages.description,
-    el("p", { dir: "auto" }, d?.description || "Nothing is known about this dish."),
-    facts.length > 0 && el("p", {}, facts.map((fact) => el("span", { class: "tag" }, fact))),
-    d?.how_to_eat && el("p", { dir: "auto" }, d.how_to_eat),
+    t("card.order"),
+    dish.stages.task7,
+    phrase?.source
+      ? el("div", { class: "show" }, el("p", { class: "big", lang: source, dir: "auto" }, phrase.source), el("p", {}, phrase.romaji), el("p", { class: "hint", dir: "auto", lang: target }, phrase.translated))
+      : el("p", { class: "hint" }, t("card.unknown")),
   );
 }
 
-const levels = [["contains", "Contains"], ["likely", "Likely"], ["may_contain", "May contain"]];
-
-// allergens never says that something is not in the dish: what is not known is said to be unknown.
-function allergens(dish, lang) {
-  const d = data(dish, "allergen");
-  const found = d?.allergens ?? [];
-  const groups = levels.map(([level, label]) => {
-    const of = found.filter((a) => a.level === level);
-    return of.length > 0 && el("p", {}, el("strong", {}, `${label}: `),
-      of.map((a) => el("span", { class: `tag ${level}` }, say(a.code), a.source_ingredient && a.source_ingredient !== a.code && ` (${a.source_ingredient})`)));
-  });
-  const others = found.filter((a) => !levels.some(([level]) => level === a.level));
-  const listed = section(
-    "Allergens",
-    dish.stages.allergen,
-    groups,
-    others.length > 0 && el("p", {}, others.map((a) => el("span", { class: "tag" }, `${say(a.code)}: ${say(a.level)}`))),
-    found.length === 0 && el("p", {}, el("strong", {}, "Unknown. "), "That does not mean that there are none: ask the staff."),
-    found.length > 0 && d?.completeness !== "recipe" && el("p", {}, "This list is not complete: it rests on the dish's name only."),
-    d?.declared_by_restaurant?.length > 0 && el("p", {}, `The menu itself says: ${d.declared_by_restaurant.join(", ")}`),
-    d?.ask_staff && el("div", { class: "ask" }, el("p", { class: "hint" }, "Show this to the staff"),
-      el("p", { lang: lang === "ja" ? "ja" : null, dir: "auto" }, d.ask_staff.ja), el("p", { dir: "auto" }, d.ask_staff.translated)),
-    d?.disclaimer && el("p", { class: "hint" }, d.disclaimer),
-  );
-  put(listed, el("p", { class: "hint" }, "What is not listed may still be in the dish."));
-  return listed;
+// sign of a verdict: yes to a concern is no good news.
+function sign({ code, verdict }) {
+  if (verdict === "depends") return "△";
+  const wanted = ["vegetarian", "vegan", "pescatarian"].includes(code);
+  if (verdict === "yes") return wanted ? "✓" : "!";
+  if (verdict === "no") return wanted ? "✕" : "–";
+  return "?";
 }
 
-function ingredients(dish) {
-  const d = data(dish, "ingredient");
-  const list = d?.ingredients ?? [];
-  return section(
-    "Ingredients",
-    dish.stages.ingredient,
-    list.length > 0
-      ? el("ul", {}, list.map((i) => el("li", {}, el("span", { dir: "auto" }, i.name), i.name_source && [" · ", el("span", { lang: "ja", dir: "auto" }, i.name_source)],
-        i.role === "hidden" && el("em", {}, " (not in the name)"), i.certainty === "possible" && " – possibly", i.certainty === "usual" && " – usually")))
-      : el("p", {}, "Unknown."),
-    d?.cooking_methods?.length > 0 && el("p", {}, d.cooking_methods.map((m) => el("span", { class: "tag" }, say(m)))),
-  );
-}
-
-function diet(dish) {
+function diet(dish, lang) {
   const labels = data(dish, "task6")?.labels ?? [];
   return section(
-    "Diet",
+    t("card.diet"),
     dish.stages.task6,
     labels.length > 0
-      ? el("ul", {}, labels.map((l) => el("li", {}, el("strong", {}, `${say(l.code)}: `), say(l.verdict), l.reason && ` (${l.reason})`)))
-      : el("p", {}, "Unknown."),
+      ? el("ul", { class: "rows" }, labels.map((l) => el("li", {}, el("span", { class: "sign", "aria-hidden": "true" }, sign(l)),
+        el("span", {}, el("strong", {}, codeName(l.code)), ": ", codeName(l.verdict), l.reason && el("span", { class: "hint", lang }, ` – ${shown(l.reason)}`)))))
+      : el("p", { class: "hint" }, t("card.unknown")),
   );
 }
 
-function pronunciation(dish, lang) {
-  const d = data(dish, "task7");
-  const order = d?.order_phrase;
+function ingredients(dish, lang) {
+  const d = data(dish, "ingredient");
+  const found = d?.ingredients ?? [];
   return section(
-    "How to say it",
-    dish.stages.task7,
-    d?.kana || d?.romaji
-      ? el("p", {}, el("span", { lang: "ja" }, d.kana), d.kana && " · ", d.romaji_macron || d.romaji, d.say_it && ` (${d.say_it})`)
-      : el("p", {}, "The reading is not known."),
-    order?.source && el("div", { class: "ask" }, el("p", { lang, dir: "auto" }, order.source), el("p", {}, order.romaji), el("p", { dir: "auto" }, order.translated)),
+    t("card.ingredients"),
+    dish.stages.ingredient,
+    found.length > 0
+      ? el("ul", { class: "rows" }, found.map((i) => el("li", {}, el("span", { dir: "auto", lang }, i.name), i.name_source && i.name_source !== i.name && el("span", { class: "hint", lang: "ja", dir: "auto" }, i.name_source),
+        el("span", { class: "facts" }, [i.role, i.certainty].filter(Boolean).map(codeName).join(" · ")))))
+      : el("p", { class: "hint" }, t("card.unknown")),
+    tags((d?.cooking_methods ?? []).map(codeName)),
   );
 }
 
-function taste(dish) {
+function taste(dish, lang) {
   const d = data(dish, "task8");
-  const tags = [...(d?.taste ?? []), ...(d?.texture ?? []), d?.spiciness > 0 && `spicy ${d.spiciness} of 4`].filter(Boolean);
-  return section(
-    "Taste",
-    dish.stages.task8,
-    tags.length > 0 && el("p", {}, tags.map((t) => el("span", { class: "tag" }, say(t)))),
-    d?.pairing?.length > 0 && el("p", {}, `Goes with ${d.pairing.join(", ")}`),
-    d?.price?.market_price && el("p", {}, "The price changes from day to day: ask."),
-  );
+  const price = d?.price;
+  const facts = [...(d?.taste ?? []), ...(d?.texture ?? [])].map(codeName);
+  if (d?.spiciness > 0) facts.push(t("card.spicy", { n: d.spiciness }));
+  return [
+    section(t("card.taste"), dish.stages.task8, tags(facts), d?.pairing?.length > 0 && el("p", { lang }, t("card.pairing", { text: list(d.pairing.map(shown)) })),
+      d && facts.length === 0 && el("p", { class: "hint" }, t("card.unknown"))),
+    (dish.price || price?.market_price) && el("section", {}, el("h2", {}, t("card.price")), el("p", { class: "large", dir: "auto" }, dish.price),
+      price?.tax_included === true && el("p", { class: "hint" }, t("card.tax")), price?.tax_included === false && el("p", { class: "hint" }, t("card.notax")),
+      price?.market_price && el("p", {}, t("card.market"))),
+  ];
 }
 
-// pictures are links: the page loads nothing from other hosts.
-function pictures(dish) {
-  const d = data(dish, "search_engine");
-  return section(
-    "Pictures",
-    dish.stages.search_engine,
-    d?.placeholder?.kind === "emoji" && el("p", { class: "emoji", role: "img", "aria-label": d.placeholder.label }, d.placeholder.value),
-    (d?.images?.length > 0 || d?.search_links?.length > 0) && el("p", {}, "Example photos, not of this restaurant's dish:"),
-    d && el("ul", {}, (d.images ?? []).map((i) => el("li", {}, link(i.page_url || i.url, i.title || "picture"), i.creator && ` by ${i.creator}`, i.license && ` (${i.license})`)),
-      (d.search_links ?? []).map((l) => el("li", {}, link(l.url, `Search ${l.engine}`)))),
-  );
+function warnings(dish, lang) {
+  const found = new Set(stages.flatMap((stage) => dish.stages[stage].result?.warnings ?? []));
+  return found.size > 0 && el("section", {}, el("h2", {}, t("card.warnings")), el("ul", { lang }, [...found].map((w) => el("li", { dir: "auto" }, w))));
 }
 
-function failures(dish, retry) {
-  const failed = stages.filter(([stage]) => dish.stages[stage].status === "failed");
-  if (failed.length === 0) return null;
-  return el("section", { class: "notice" }, el("p", {}, el("strong", {}, "What did not work")), el("ul", {}, failed.map(([stage, label]) => {
-    const again = el("button", { type: "button" }, "Try again");
-    again.addEventListener("click", () => {
-      again.disabled = true;
-      retry(stage);
-    });
-    return el("li", {}, `${label}: ${say(dish.stages[stage].reason)} `, again);
+function failed(dish, actions) {
+  const lost = stages.filter((stage) => dish.stages[stage].status === "failed");
+  if (lost.length === 0) return null;
+  return el("section", { class: "notice" }, el("h2", {}, t("card.failures")), el("ul", { class: "rows" }, lost.map((stage) => {
+    const status = el("span", { role: "status" });
+    const again = el("button", {
+      type: "button",
+      "data-f": `retry-${stage}`,
+      "aria-label": `${t("card.retry")}: ${stageName(stage)}`,
+      click: async () => {
+        again.disabled = true;
+        status.textContent = await actions.retry(stage);
+        again.disabled = false;
+      },
+    }, t("card.retry"));
+    return el("li", {}, el("span", {}, stageName(stage), ": ", shown(codeName(dish.stages[stage].reason)), " ", status), !actions.past && again);
   })));
 }
 
 // sources says what each answer rests on, so that nobody takes a guess for knowledge.
 function sources(dish) {
-  const rows = stages.flatMap(([stage, label]) => {
+  const rows = stages.flatMap((stage) => {
     const r = dish.stages[stage].result;
     if (!r) return [];
-    const extra = [...(r.warnings ?? []), ...(r.attribution ?? [])].join("; ");
-    return [el("dt", {}, label), el("dd", {}, `${say(r.status)}, ${say(r.basis)}, ${Math.round((r.confidence ?? 0) * 100)} % sure, by ${r.provider}`, extra && ` – ${extra}`)];
+    const state = t(`state.${["ok", "partial", "unknown", "skipped"].includes(r.status) ? r.status : "unknown"}`);
+    const more = (r.attribution ?? []).join("; ");
+    return [el("dt", {}, stageName(stage)), el("dd", {}, [state, codeName(r.basis), t("card.sure", { n: Math.round((r.confidence ?? 0) * 100) }), r.provider, more].filter(Boolean).map(shown).join(" · "))];
   });
-  return rows.length > 0 && el("details", {}, el("summary", {}, "What these answers rest on"), el("dl", { class: "sources" }, rows));
+  if (rows.length === 0) return null;
+  const details = el("details", { "data-f": "sources" }, el("summary", { "data-f": "sources-open" }, t("card.sources")));
+  put(details, el("dl", {}, rows));
+  return details;
 }

@@ -6,11 +6,12 @@ const overrides = /[\u202a-\u202e\u2066-\u2069]/gu;
 export const shown = (text) => String(text ?? "").replace(overrides, "");
 
 // el("p", {class: "hint", lang: "ja"}, "text", element, null): null and false children are left out, as are attributes
-// with null or false.
+// with null or false. A function is called at the event of its name: {click: () => …}.
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
   }
   put(element, ...children);
   return element;
@@ -39,6 +40,3 @@ export function link(url, text) {
   if (target.protocol !== "https:" && target.protocol !== "http:") return el("span", {}, text);
   return el("a", { href: target.href, target: "_blank", rel: "noopener noreferrer" }, text);
 }
-
-// say turns a code of the API into words: "may_contain" → "may contain".
-export const say = (code) => shown(code).replaceAll("_", " ");

@@ -1,18 +1,9 @@
 // What a session is after each of its events: the page's fold of the log, by the rules of the server's.
 
 // The stages, in the order of a dish's cells.
-export const stages = [
-  ["translation", "Translation"],
-  ["description", "Description"],
-  ["allergen", "Allergens"],
-  ["ingredient", "Ingredients"],
-  ["search_engine", "Pictures"],
-  ["task6", "Diet"],
-  ["task7", "Pronunciation"],
-  ["task8", "Taste"],
-];
+export const stages = ["translation", "description", "allergen", "ingredient", "search_engine", "task6", "task7", "task8"];
 
-const answered = (stage) => stage.status !== "pending" && stage.status !== "retrying";
+export const answered = (stage) => stage.status !== "pending" && stage.status !== "retrying";
 
 // data returns what a stage found out about a dish, or null.
 export const data = (dish, stage) => dish.stages[stage].result?.data ?? null;
@@ -32,7 +23,8 @@ export class Session {
   apply({ type, data }) {
     const [lane, name] = type.split(".");
     if (lane === "menu") return this.#menu(name, data);
-    if (!stages.some(([stage]) => stage === lane)) return [];
+    if (lane === "image") return this.#image(name, data);
+    if (!stages.includes(lane)) return [];
     switch (name) {
       case "completed":
         return this.#change(lane, data.results.map((r) => r.menu_id), (stage, i) => {
@@ -60,17 +52,12 @@ export class Session {
     }
   }
 
-  // clear forgets everything: what follows begins anew.
-  clear() {
-    Object.assign(this, { status: "waiting", itemCount: 0, answers: 0, failures: 0 });
-    this.dishes.clear();
-  }
-
-  // fromRows takes the state from the rows, for a session whose stream is no longer there.
+  // fromRows takes the state from the rows, for a session whose events are no longer there.
   fromRows(session, menus) {
     Object.assign(this, { title: session.title, status: session.status, itemCount: session.items });
     for (const row of menus) {
       this.#add({ ...row, menu_id: row.id });
+      if (row.gen_image) this.dishes.get(row.id).image = { status: "completed", epoch: 0, ready: true };
       const columns = {
         translation: { translation: row.translation, category_translation: row.category_translation },
         description: { description: row.description },
@@ -81,7 +68,7 @@ export class Session {
         task7: row.task7_data,
         task8: row.task8_data,
       };
-      for (const [lane] of stages) {
+      for (const lane of stages) {
         const state = row.stages?.[lane];
         if (!state) continue;
         this.#change(lane, [row.id], () => ({
@@ -117,10 +104,18 @@ export class Session {
     }
   }
 
+  // The picture of a dish is no stage: nobody waits for it until it is asked for.
+  #image(name, data) {
+    const dish = this.dishes.get(data.menu_id);
+    if (!dish || data.epoch < (dish.image?.epoch ?? 0)) return [];
+    dish.image = { ...data, status: name, ready: name === "completed" || Boolean(dish.image?.ready) };
+    return [dish.id];
+  }
+
   #add(item) {
     if (this.dishes.has(item.menu_id)) return;
-    const dish = { id: item.menu_id, position: item.position, name: item.name, category: item.category ?? "", price: item.price ?? "", stages: {} };
-    for (const [stage] of stages) dish.stages[stage] = { status: "pending", epoch: 0 };
+    const dish = { id: item.menu_id, position: item.position, name: item.name, category: item.category ?? "", price: item.price ?? "", image: null, stages: {} };
+    for (const stage of stages) dish.stages[stage] = { status: "pending", epoch: 0 };
     this.dishes.set(dish.id, dish);
   }
 

@@ -8,12 +8,16 @@ const invisible = /^[\s\u200b\u200c\u200d\u2060\ufeff]+|[\s\u200b\u200c\u200d\u2
 const trim = (text) => text.replace(invisible, "");
 
 // parse returns the body; JSON is taken as it is. It throws a SyntaxError for JSON that is none.
-export function parse(text) {
-  text = trim(text);
-  if (text.startsWith("{")) return JSON.parse(text);
+export const parse = (text) => read(text).body;
+
+// read returns the body and, for each of its items, the number of its line (1-based); JSON has no lines.
+export function read(text) {
+  const json = trim(text);
+  if (json.startsWith("{")) return { body: JSON.parse(json), lines: [] };
   const items = [];
+  const lines = [];
   let category = "";
-  for (const raw of text.split(/\r\n|\r|\n/u)) {
+  for (const [i, raw] of text.split(/\r\n|\r|\n/u).entries()) {
     const line = trim(raw);
     if (line === "") continue;
     const heading = /^#+(.*)$/u.exec(line) ?? /^【(.*)】$/u.exec(line);
@@ -29,8 +33,9 @@ export function parse(text) {
     }
     if (category) item.category = category;
     items.push(item);
+    lines.push(i + 1);
   }
-  return { items };
+  return { body: { items }, lines };
 }
 
 // format is the inverse of parse for a sample: the text that a person would have pasted.
