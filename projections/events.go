@@ -136,7 +136,7 @@ func (q *Queries) eventPage(ctx context.Context, f EventFilter, from uint64, lim
 // Envelope returns the row as streams and exports carry it; false for a message that is no event. One of a type or
 // version that this program does not know is passed on: its readers may know it.
 func (r HistoryRow) Envelope() (eventstore.Envelope, bool) {
-	if r.Err != "" {
+	if r.Err != "" && !strings.HasPrefix(r.Err, ignored) {
 		e := r.entry()
 		if e.Err != nil && (!errors.Is(e.Err, eventstore.ErrUnknownEvent) || !json.Valid(e.Data)) {
 			return eventstore.Envelope{}, false

@@ -179,6 +179,9 @@ func (p *page) fold(ctx context.Context) {
 	}
 }
 
+// ignored begins the column error of an event that can be read, and of which the fold took nothing or a part.
+const ignored = "ignored: "
+
 // strangers names a dish of an event that its session does not have.
 func strangers(s menu.Session, r menu.Recorded) error {
 	n, first := 0, menu.DishID("")
@@ -193,9 +196,9 @@ func strangers(s menu.Session, r menu.Recorded) error {
 	case n == 0 || s.Status == menu.SessionErased:
 		return nil
 	case !s.Exists():
-		return fmt.Errorf("event %d is for the session %s, which nobody submitted", r.Seq, r.Key)
+		return fmt.Errorf("%sevent %d is for the session %s, which nobody submitted", ignored, r.Seq, r.Key)
 	}
-	return fmt.Errorf("event %d names %d dishes that the session %s does not have, the first is %q", r.Seq, n, r.Key, first)
+	return fmt.Errorf("%sevent %d names %d dishes that the session %s does not have, the first is %q", ignored, r.Seq, n, r.Key, first)
 }
 
 // guards says whether a message stands on a session's menu lane. There it moves the guard of the next append even if

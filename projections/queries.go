@@ -102,7 +102,7 @@ func (q *Queries) History(ctx context.Context, key menu.Key, after uint64, limit
 // Older is History for streams, in one exchange with the database: a row has no headers unless its error is set, and upTo is
 // the checkpoint before the rows were read, up to which nothing is missing among them.
 func (q *Queries) Older(ctx context.Context, key menu.Key, after uint64, limit int) (page []HistoryRow, upTo uint64, err error) {
-	const sql = `select seq, id, tenant, session_id, type, version, time, case when error <> '' then headers end, data, raw, coalesce(error, '')
+	const sql = `select seq, id, tenant, session_id, type, version, time, case when error <> '' and error not like 'ignored: %' then headers end, data, raw, coalesce(error, '')
 from public.history where tenant = $1 and session_id = $2 and seq > $3 order by seq limit $4`
 	var both pgx.Batch
 	both.Queue("select seq from public.progress").QueryRow(func(row pgx.Row) error {
