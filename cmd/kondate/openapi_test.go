@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
+	"kondate/handlers/access"
 	"kondate/handlers/openapi/openapitest"
 )
 
@@ -173,4 +175,36 @@ func TestRateLimitOfTheProgram(t *testing.T) {
 	}
 	c.want(t, http.StatusTooManyRequests, http.MethodGet, "/v1/failures", "")
 	c.want(t, http.StatusOK, http.MethodGet, "/healthz", "")
+}
+
+// The description asks for the credentials that the server asks for.
+func TestDescribedAccess(t *testing.T) {
+	t.Parallel()
+	c := describedSystem(t)
+	var document struct {
+		Paths map[string]map[string]struct {
+			Security []map[string][]string `json:"security"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(c.send(t, http.MethodGet, "/openapi.json", "").body, &document); err != nil {
+		t.Fatal(err)
+	}
+	needs := map[string]access.Need{}
+	for _, r := range access.Rules() {
+		needs[strings.ToLower(r.Method)+" "+r.Pattern] = r.Need
+	}
+	for path, methods := range document.Paths {
+		for method, operation := range methods {
+			if method == "parameters" || method == "head" {
+				continue
+			}
+			route := method + " " + regexp.MustCompile(`\{(\w+)\}`).ReplaceAllString(path, ":$1")
+			need, known := needs[route]
+			credentials := len(operation.Security)
+			wanted := map[access.Need]int{access.NeedNothing: 0, access.NeedReadOrToken: 2}
+			if n, special := wanted[need]; !known || (special && n != credentials) || (!special && credentials != 1) {
+				t.Errorf("%s needs %v (known: %v), its description names %d credentials", route, need, known, credentials)
+			}
+		}
+	}
 }

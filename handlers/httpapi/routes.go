@@ -63,7 +63,7 @@ func (a *API) routes() []route {
 			},
 		}, a.submit, false},
 		{openapi.Operation{
-			Method: http.MethodGet, Path: "/v1/sessions/{id}", ID: "getSession", Tag: tagSessions, Summary: "A session's progress",
+			Method: http.MethodGet, Path: "/v1/sessions/{id}", ID: "getSession", Access: openapi.ByKeyOrToken, Tag: tagSessions, Summary: "A session's progress",
 			Parameters: []openapi.Parameter{sessionID, minSeq, asOf, have},
 			Answers:    []openapi.Answer{openapi.JSON[projections.SessionRow](http.StatusOK, "The session.", tag), unchanged},
 			Problems:   behind,
@@ -76,13 +76,13 @@ func (a *API) routes() []route {
 			Problems:    openapi.Problems{404: "", 503: "", 507: ""},
 		}, a.erase, true},
 		{openapi.Operation{
-			Method: http.MethodGet, Path: "/v1/sessions/{id}/menus", ID: "listDishes", Tag: tagDishes, Summary: "A session's dishes",
+			Method: http.MethodGet, Path: "/v1/sessions/{id}/menus", ID: "listDishes", Access: openapi.ByKeyOrToken, Tag: tagDishes, Summary: "A session's dishes",
 			Parameters: []openapi.Parameter{sessionID, minSeq, asOf, have},
 			Answers:    []openapi.Answer{openapi.JSON[rows](http.StatusOK, "The dishes by position.", tag), unchanged},
 			Problems:   behind,
 		}, a.menus, true},
 		{openapi.Operation{
-			Method: http.MethodGet, Path: "/v1/menus/{id}", ID: "getDish", Tag: tagDishes, Summary: "A dish with its results",
+			Method: http.MethodGet, Path: "/v1/menus/{id}", ID: "getDish", Access: openapi.ByKeyOrToken, Tag: tagDishes, Summary: "A dish with its results",
 			Parameters: []openapi.Parameter{dish, minSeq, asOf, have},
 			Answers:    []openapi.Answer{openapi.JSON[projections.MenuRow](http.StatusOK, "The dish.", tag), unchanged},
 			Problems:   behind,
@@ -154,7 +154,7 @@ func (a *API) picture(extension, media string, dish, have openapi.Parameter, pro
 	tag := openapi.Header[string](fiber.HeaderETag, "For If-None-Match.")
 	generated := openapi.Header[bool](headerGenerated, "Whether a model painted it, and no real dish is shown.")
 	return openapi.Operation{
-		Method: http.MethodGet, Path: "/v1/menus/{id}/image." + extension, ID: "getPicture" + extension, Tag: tagDishes, Summary: "The newest picture of a dish",
+		Method: http.MethodGet, Path: "/v1/menus/{id}/image." + extension, ID: "getPicture" + extension, Access: openapi.ByKeyOrToken, Tag: tagDishes, Summary: "The newest picture of a dish",
 		Parameters: []openapi.Parameter{dish, have},
 		Answers:    []openapi.Answer{openapi.Media(http.StatusOK, media, "The picture.", tag, generated), openapi.Empty(http.StatusNotModified, "The client has it already.", tag, generated)},
 		Problems:   problems,
