@@ -17,10 +17,6 @@ import (
 
 // pictures returns the part that makes the pictures of dishes that are asked for.
 func (a *app) pictures() (part, error) {
-	knowledge, err := cuisine.Load()
-	if err != nil {
-		return part{}, err
-	}
 	store, deliveries, err := a.openStore("pictures")
 	if err != nil {
 		return part{}, err
@@ -36,7 +32,7 @@ func (a *app) pictures() (part, error) {
 	maker, err := image.New(store, streams.NewImages(a.js), func(ctx context.Context, name string) (jetstream.Consumer, error) {
 		return streams.OpenConsumer(ctx, deliveries, name)
 	}, image.Config{
-		Names:        image.NamesOf(knowledge),
+		Knowledge:    cuisine.Load,
 		Painter:      painter,
 		PaintTimeout: a.cfg.Processing.TaskTimeout,
 		AckWait:      a.cfg.Stages.AckWait,

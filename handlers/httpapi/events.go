@@ -37,6 +37,10 @@ func (a *API) events(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderContentType, mediaNDJSON)
 	c.Set(fiber.HeaderCacheControl, "no-store")
+	if c.Method() == fiber.MethodHead { // fasthttp would end the body that it leaves out, and so spoil the connection
+		body.end()
+		return nil
+	}
 	c.Context().SetBodyStream(body, -1)
 	return nil
 }

@@ -195,3 +195,30 @@ func FuzzEventsQuery(f *testing.F) {
 		}
 	})
 }
+
+// HEAD leaves nothing on the connection that the next answer would begin with.
+func TestHeadOfEvents(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", h.listen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the test is over
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := conn.Write([]byte("HEAD /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers := bufio.NewReader(conn)
+	for n := range 3 {
+		res, err := http.ReadResponse(answers, &http.Request{Method: http.MethodHead})
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("answer %d: %v, %v", n, res, err)
+		}
+		_ = res.Body.Close() // there is none
+	}
+}

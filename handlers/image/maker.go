@@ -15,6 +15,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"kondate/domain/cuisine"
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/streams"
@@ -65,10 +66,10 @@ type Store interface {
 
 // Config holds the settings of a [Maker]. Every field is required but Painter.
 type Config struct {
-	Names        Names         // of allergens
-	Painter      Painter       // nil: cards have no painted pictures
-	PaintTimeout time.Duration // of one attempt to paint; needed with a Painter
-	AckWait      time.Duration // of the consumer
+	Knowledge    func() (*cuisine.Knowledge, error) // of allergens' names; asked when the first card is drawn
+	Painter      Painter                            // nil: cards have no painted pictures
+	PaintTimeout time.Duration                      // of one attempt to paint; needed with a Painter
+	AckWait      time.Duration                      // of the consumer
 	Clock        func() time.Time
 	Logger       *slog.Logger
 }
@@ -81,7 +82,7 @@ func (c Config) Validate() error {
 			errs = append(errs, errors.New("image.Config."+what))
 		}
 	}
-	check(len(c.Names) > 0, "Names is empty")
+	check(c.Knowledge != nil, "Knowledge is missing")
 	check(c.Painter == nil || c.PaintTimeout > 0, "PaintTimeout must be positive with a Painter")
 	check(c.AckWait > 0, "AckWait must be positive")
 	check(c.Clock != nil, "Clock is missing")
@@ -237,7 +238,11 @@ func (m *Maker) make(ctx context.Context, j job) (generated bool, err error) {
 	if err != nil || svg != nil {
 		return bytes.Contains(svg, []byte("<image ")), err
 	}
-	card := CardOf(j.session, j.dish, m.cfg.Names)
+	knowledge, err := m.cfg.Knowledge()
+	if err != nil {
+		return false, fmt.Errorf("name the allergens: %w", err)
+	}
+	card := CardOf(j.session, j.dish, NamesOf(knowledge))
 	if m.cfg.Painter != nil {
 		if err := m.illustrate(ctx, &card); err != nil {
 			if ctx.Err() != nil {

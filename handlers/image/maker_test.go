@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"kondate/domain/cuisine"
 	"kondate/domain/menu"
 	"kondate/domain/menu/menutest"
 	"kondate/eventstore"
@@ -49,7 +50,7 @@ func (s *site) start(store image.Store, painter image.Painter) (stop func()) {
 	m, err := image.New(s.log, store, func(ctx context.Context, name string) (jetstream.Consumer, error) {
 		return streams.OpenConsumer(ctx, s.js, name)
 	}, image.Config{
-		Names: image.NamesOf(knowledge()), Painter: painter, PaintTimeout: patience, AckWait: natstest.AckWait, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Knowledge: cuisine.Load, Painter: painter, PaintTimeout: patience, AckWait: natstest.AckWait, Clock: time.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		s.t.Fatal(err)
