@@ -392,7 +392,7 @@ func TestMakerStopsInTheMiddle(t *testing.T) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	_, err := image.New(nil, nil, nil, image.Config{Painter: &painter{}})
-	for _, field := range []string{"Names", "PaintTimeout", "AckWait", "Clock", "Logger"} {
+	for _, field := range []string{"Knowledge", "PaintTimeout", "AckWait", "Clock", "Logger"} {
 		if err == nil || !strings.Contains(err.Error(), "image.Config."+field) {
 			t.Errorf("the error does not name %s: %v", field, err)
 		}
