@@ -1,7 +1,6 @@
 package streams_test
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"kondate/streams"
+	"kondate/streams/natstest"
 )
 
 // kills is how often TestKilledInABatch kills a server.
@@ -78,7 +77,7 @@ func TestKilledAtASystemCall(t *testing.T) {
 // batches the broker completed.
 func checkBatches(t *testing.T, dir string, acked map[string]bool) (repaired int) {
 	t.Helper()
-	log := &lockedBuffer{}
+	log := &natstest.LogBuffer{}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server, err := streams.StartServer(t.Context(), streams.ServerConfig{StoreDir: dir, Sync: always(), Logger: logger})
 	if err != nil {
@@ -123,24 +122,6 @@ func sessions(t *testing.T, js jetstream.JetStream) map[string]int {
 		counts[string(key.Session)] += int(n)
 	}
 	return counts
-}
-
-// lockedBuffer takes the log of a server, which writes from many goroutines.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // filled is the folder of a stopped server whose log ends with a batch, after single messages.
@@ -197,7 +178,7 @@ func TestHalfABatchIsRemoved(t *testing.T) {
 		t.Run(fmt.Sprint(off), func(t *testing.T) {
 			t.Parallel()
 			dir, _ := cutStore(t, from, off)
-			log := &lockedBuffer{}
+			log := &natstest.LogBuffer{}
 			server, err := streams.StartServer(t.Context(), streams.ServerConfig{StoreDir: dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
 			if err != nil {
 				t.Fatal(err)
@@ -260,7 +241,7 @@ func TestFlippedByte(t *testing.T) {
 	if err := os.WriteFile(block, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &lockedBuffer{}
+	log := &natstest.LogBuffer{}
 	server, err := streams.StartServer(t.Context(), streams.ServerConfig{StoreDir: dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)

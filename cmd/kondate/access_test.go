@@ -137,7 +137,6 @@ func routesAccess() map[string]routeAccess {
 		"GET /":                                  {own: ok},
 		"GET /client.js":                         {own: ok},
 		"GET /openapi.json":                      {own: ok},
-		"GET /asyncapi.json":                     {own: ok},
 		"GET /metrics":                           {least: access.Admin, foreign: ok, own: ok},
 		"POST /v1/sessions":                      {least: access.Submit, body: `{"items":[{"name":"冷奴"}]}`, foreign: taken, own: taken},
 		"GET /v1/sessions/:id":                   {least: access.Read, token: true, foreign: notFound, own: ok},

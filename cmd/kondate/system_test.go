@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"os/exec"
@@ -343,16 +342,6 @@ func TestHundredDishes(t *testing.T) {
 	t.Logf("100 dishes accepted and stored in %s", took)
 	if took > 5*time.Second {
 		t.Errorf("100 dishes took %s", took)
-	}
-}
-
-// TestLogLine keeps logs readable by machines: JSON when nobody watches.
-func TestLogLine(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	newLogger(&out, slog.LevelInfo).Info("part stopped", "part", "http")
-	if !json.Valid(out.Bytes()) {
-		t.Fatalf("%q is no JSON", out.String())
 	}
 }
 

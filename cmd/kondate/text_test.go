@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"testing"
 	"unicode/utf8"
 )
@@ -63,4 +65,14 @@ func FuzzReadMenu(f *testing.F) {
 			t.Fatalf("%q became %q", raw, body)
 		}
 	})
+}
+
+// TestLogLine keeps logs readable by machines: JSON when nobody watches.
+func TestLogLine(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	newLogger(&out, slog.LevelInfo).Info("part stopped", "part", "http")
+	if !json.Valid(out.Bytes()) {
+		t.Fatalf("%q is no JSON", out.String())
+	}
 }

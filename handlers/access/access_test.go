@@ -19,6 +19,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/handlers/access"
+	"kondate/streams/natstest"
 )
 
 func TestMain(m *testing.M) {
@@ -50,36 +51,18 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// logBuffer collects what is logged.
-type logBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // harness is a guard before routes that say who asks.
 type harness struct {
 	clock  *clock
 	path   string // of the keys
-	logged *logBuffer
+	logged *natstest.LogBuffer
 	tokens *access.Tokens
 	app    *fiber.App
 }
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{clock: &clock{at: start}, path: filepath.Join(t.TempDir(), "keys.json"), logged: &logBuffer{}}
+	h := &harness{clock: &clock{at: start}, path: filepath.Join(t.TempDir(), "keys.json"), logged: &natstest.LogBuffer{}}
 	keys, err := access.OpenKeys(h.path, slog.New(slog.NewTextHandler(h.logged, nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/handlers/access"
+	"kondate/streams/natstest"
 )
 
 func newKey(tb testing.TB) (access.Key, string) {
@@ -72,7 +73,7 @@ func TestFileTakesManyWriters(t *testing.T) {
 func TestKeysFollowTheirFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.json")
-	logged := &logBuffer{}
+	logged := &natstest.LogBuffer{}
 	own, ownSecret := newKey(t)
 	keys, err := access.OpenKeys(path, slog.New(slog.NewTextHandler(logged, nil)), own)
 	if err != nil {

@@ -38,7 +38,6 @@ func Rules() []Rule {
 		{http.MethodGet, "/console/*", NeedNothing},
 		{http.MethodGet, "/client.js", NeedNothing},
 		{http.MethodGet, "/openapi.json", NeedNothing},
-		{http.MethodGet, "/asyncapi.json", NeedNothing},
 		{http.MethodGet, "/metrics", NeedAdmin},
 
 		{http.MethodPost, "/v1/sessions", NeedSubmit},

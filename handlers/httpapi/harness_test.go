@@ -24,6 +24,7 @@ import (
 	"kondate/handlers/openapi/openapitest"
 	"kondate/projections"
 	"kondate/projections/pgtest"
+	"kondate/streams/natstest"
 )
 
 func TestMain(m *testing.M) {
@@ -42,7 +43,7 @@ type harness struct {
 	history  *brokenHistory
 	reserved *reservations
 	images   *pictures
-	logged   *lockedBuffer
+	logged   *natstest.LogBuffer
 	session  menu.Key // that the test has submitted
 	api      *httpapi.API
 	app      *fiber.App
@@ -53,7 +54,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	memory := eventstore.NewMemory(1 << 20)
 	h := &harness{
 		log: &brokenLog{Memory: memory}, rows: &foldedRows{log: memory}, history: &brokenHistory{},
-		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &lockedBuffer{}, images: &pictures{},
+		reserved: &reservations{holder: map[menu.DishID]menu.Key{}}, logged: &natstest.LogBuffer{}, images: &pictures{},
 	}
 	logger := slog.New(slog.NewTextHandler(h.logged, nil))
 	cfg := httpapi.Config{
@@ -352,21 +353,4 @@ func (r *reservations) Reserve(_ context.Context, key menu.Key, ids []menu.DishI
 		r.holder[id] = key
 	}
 	return nil
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -43,16 +43,9 @@ func (a *API) requestImage(c *fiber.Ctx) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	key, err := a.sessionOf(ctx, c, id)
+	key, session, origin, err := a.dishSession(ctx, c, id)
 	if err != nil {
 		return err
-	}
-	session, origin, err := a.load(ctx, key)
-	if err != nil {
-		return err
-	}
-	if !session.Exists() && session.Key == key {
-		return archived(key)
 	}
 	events, err := menu.RequestImage(session, id)
 	if err != nil {
@@ -71,7 +64,7 @@ func (a *API) requestImage(c *fiber.Ctx) error {
 	return c.Status(http.StatusAccepted).JSON(answer)
 }
 
-// sessionOf returns the session that a dish belongs to, if the request may see it.
+// sessionOf returns the key of the session that a dish belongs to, if the request may see it.
 func (a *API) sessionOf(ctx context.Context, c *fiber.Ctx, id menu.DishID) (menu.Key, error) {
 	tenant := a.cfg.Tenant(c)
 	row, err := a.cfg.Rows.Menu(ctx, tenant, id)
@@ -86,6 +79,21 @@ func (a *API) sessionOf(ctx context.Context, c *fiber.Ctx, id menu.DishID) (menu
 		return menu.Key{}, notFound("dish " + string(id))
 	}
 	return key, nil
+}
+
+// dishSession returns the session of a dish, if the request may see it, and the entry that began it. The row
+// says which session to look at; what the session is, only the log says.
+func (a *API) dishSession(ctx context.Context, c *fiber.Ctx, id menu.DishID) (key menu.Key, session menu.Session, origin eventstore.Entry, err error) {
+	if key, err = a.sessionOf(ctx, c, id); err != nil {
+		return key, session, origin, err
+	}
+	if session, origin, err = a.load(ctx, key); err != nil {
+		return key, session, origin, err
+	}
+	if !session.Exists() && session.Key == key {
+		return key, session, origin, archived(key)
+	}
+	return key, session, origin, nil
 }
 
 // imageSVG answers GET /v1/menus/{id}/image.svg.

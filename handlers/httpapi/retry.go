@@ -24,17 +24,9 @@ func (a *API) retry(c *fiber.Ctx) error {
 	}
 	ctx, cancel := a.deadline(c)
 	defer cancel()
-	key, err := a.sessionOf(ctx, c, id)
+	_, session, origin, err := a.dishSession(ctx, c, id)
 	if err != nil {
 		return err
-	}
-	// The row says which session to look at; what the session is, only the log says.
-	session, origin, err := a.load(ctx, key)
-	if err != nil {
-		return err
-	}
-	if !session.Exists() && session.Key == key {
-		return archived(key)
 	}
 	if err := a.retryDishes(ctx, session, origin, stage, []menu.DishID{id}); err != nil {
 		return err

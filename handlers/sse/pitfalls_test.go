@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -70,7 +70,7 @@ func TestPitfallsHaveTests(t *testing.T) {
 // The HTTP server's access log sees a handler that took microseconds; what a stream was is said at its end.
 func TestStreamsAreLoggedAtTheirEnd(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log natstest.LogBuffer
 	s := start(t, configured(func(c *sse.Config) {
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}))
@@ -100,24 +100,6 @@ func TestStreamsAreLoggedAtTheirEnd(t *testing.T) {
 	if line.Msg != "stream ended" || line.Ended != "departed" || line.Events < 2 || line.Bytes < 500 || line.Duration <= 0 || line.Duration > 2*time.Since(began)+time.Minute {
 		t.Errorf("the log says %+v", line)
 	}
-}
-
-// lockedBuffer collects what several goroutines write.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // A stream costs two goroutines, one that writes and one that watches; no pipe and nobody in between.
@@ -248,4 +230,19 @@ func TestEventOfTheSizeLimit(t *testing.T) {
 	}](t, e); len(got.Data) != limit {
 		t.Errorf("%s came with %d bytes, want %d", e.typ, len(got.Data), limit)
 	}
+}
+
+func TestHeadIsNoStream(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.submit("s1", 1)
+	resp, err := http.Head("http://" + s.address + eventsPath("s1")) //nolint:noctx // it answers at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Errorf("HEAD gives %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	http.DefaultClient.CloseIdleConnections()
 }

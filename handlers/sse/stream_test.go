@@ -346,21 +346,6 @@ func TestKeepalive(t *testing.T) {
 	}
 }
 
-func TestHeadIsNoStream(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.submit("s1", 1)
-	resp, err := http.Head("http://" + s.address + eventsPath("s1")) //nolint:noctx // it answers at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
-		t.Errorf("HEAD gives %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
-	}
-	http.DefaultClient.CloseIdleConnections()
-}
-
 func TestClientIsServed(t *testing.T) {
 	t.Parallel()
 	s := start(t)

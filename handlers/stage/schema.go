@@ -127,9 +127,22 @@ func encode(v any) ([]byte, error) {
 
 // findings puts what a schema finds wrong into one error, each fault with its path.
 func findings(at []string, err error) error {
+	if _, ok := errors.AsType[*jsonschema.ValidationError](err); !ok {
+		return err
+	}
+	texts := Findings(at, err)
+	if more := len(texts) - maxFindings; more > 0 {
+		texts = append(texts[:maxFindings], fmt.Sprintf("and %d more", more))
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// Findings returns what a schema finds wrong, each fault with its place in the document under at; of any
+// other error its text.
+func Findings(at []string, err error) []string {
 	invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
-		return err
+		return []string{err.Error()}
 	}
 	var (
 		texts   []string
@@ -145,10 +158,7 @@ func findings(at []string, err error) error {
 		}
 	}
 	walk(invalid)
-	if more := len(texts) - maxFindings; more > 0 {
-		texts = append(texts[:maxFindings], fmt.Sprintf("and %d more", more))
-	}
-	return errors.New(strings.Join(texts, "; "))
+	return texts
 }
 
 // path writes a place in a document as a.b[0].c.

@@ -4,18 +4,15 @@ import (
 	"bytes"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
 	"kondate/domain/cuisine"
 	"kondate/domain/menu"
+	"kondate/handlers/stage"
 )
 
 const (
@@ -127,46 +124,14 @@ func strip(v any) any {
 	return v
 }
 
-// faults says what a schema finds wrong, each fault with its path.
+// faults says what a schema finds wrong, each fault with its path, in a bounded length.
 func faults(err error) []string {
-	invalid, ok := errors.AsType[*jsonschema.ValidationError](err)
-	if !ok {
-		return []string{err.Error()}
+	texts := stage.Findings(nil, err)
+	texts = texts[:min(len(texts), maxFaults)]
+	for i := range texts {
+		texts[i] = cut(texts[i], maxFault)
 	}
-	var (
-		texts   []string
-		printer = message.NewPrinter(language.English)
-		walk    func(*jsonschema.ValidationError)
-	)
-	walk = func(e *jsonschema.ValidationError) {
-		if len(e.Causes) == 0 && len(texts) < maxFaults {
-			texts = append(texts, cut(place(e.InstanceLocation)+": "+e.ErrorKind.LocalizedString(printer), maxFault))
-		}
-		for _, cause := range e.Causes {
-			walk(cause)
-		}
-	}
-	walk(invalid)
 	return texts
-}
-
-// place writes a path as a.b[0].c.
-func place(tokens []string) string {
-	var b strings.Builder
-	for _, token := range tokens {
-		if _, err := strconv.Atoi(token); err == nil {
-			b.WriteString("[" + token + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(token)
-	}
-	if b.Len() == 0 {
-		return "the entry"
-	}
-	return b.String()
 }
 
 // cut shortens a text to a number of bytes.
