@@ -49,7 +49,8 @@ var packages = map[string][]string{
 	"projections/postgres":   nil,
 	"projections/pgtest":     {"projections", "projections/migrations", "projections/postgres"},
 
-	"eventstore":           nil,
+	"eventstore":           {"eventstore/trail"},
+	"eventstore/trail":     nil, // what a piece of work is about, for spans and log lines
 	"eventstore/storetest": {"eventstore"},
 
 	"streams":          nil,

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 	"kondate/streams"
 )
 
@@ -24,6 +28,9 @@ type Config struct {
 	// Reads is where loads and followers pull from; nil: the connection of the appends. The broker works off one
 	// connection's requests in turn, so that an append waits behind megabytes of history that are read beside it.
 	Reads jetstream.JetStream
+
+	// Tracer makes a span of each append; nil: none.
+	Tracer trace.Tracer
 }
 
 // appendsUnderWay bounds the appends that one store has sent and that the broker has not answered. The broker fsyncs
@@ -63,9 +70,32 @@ func (s *JetStream) AppendMenu(ctx context.Context, key menu.Key, expected uint6
 	return s.append(ctx, key, &expected, events)
 }
 
+// append makes a span that the events name as what caused them.
 func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, events []Proposed) (Receipt, error) {
-	msgs, ids, err := encodeAll(key, expected != nil, s.cfg.MaxEventSize, events)
-	if err != nil || len(msgs) == 0 {
+	if len(events) == 0 {
+		return Receipt{}, nil
+	}
+	ctx, span := trail.Start(ctx, s.cfg.Tracer, trace.SpanKindProducer, "append", string(events[0].Event.Type()), key)
+	defer span.End()
+	receipt, err := s.send(ctx, key, expected, events)
+	if !span.IsRecording() {
+		return receipt, err
+	}
+	span.SetAttributes(attribute.Int(trail.AttributeEvents, len(events)))
+	switch {
+	case errors.Is(err, ErrConflict):
+		trail.Fail(span, "conflict")
+	case err != nil:
+		trail.Fail(span, "not in the log")
+	default:
+		span.SetAttributes(attribute.Int64(trail.AttributeSeq, int64(receipt.Seq)), attribute.Bool("kondate.already", receipt.Already)) //nolint:gosec // a sequence is far below the limit
+	}
+	return receipt, err
+}
+
+func (s *JetStream) send(ctx context.Context, key menu.Key, expected *uint64, events []Proposed) (Receipt, error) {
+	msgs, ids, err := encodeAll(ctx, key, expected != nil, s.cfg.MaxEventSize, events)
+	if err != nil {
 		return Receipt{}, err
 	}
 	if expected != nil {
@@ -105,11 +135,12 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 	return s.settle(ctx, key, expected, events[0].Event.Type().Lane(), receipt, err)
 }
 
-// encodeAll checks that the events belong together and encodes them.
-func encodeAll(key menu.Key, guarded bool, limit int, events []Proposed) ([]*nats.Msg, []string, error) {
+// encodeAll checks that the events belong together and encodes them. What caused them is the span that ctx is in.
+func encodeAll(ctx context.Context, key menu.Key, guarded bool, limit int, events []Proposed) ([]*nats.Msg, []string, error) {
 	msgs, ids := make([]*nats.Msg, len(events)), make([]string, len(events))
-	correlation := ""
+	correlation, parent := "", trail.TraceParent(ctx)
 	for i, p := range events {
+		p.TraceParent = cmp.Or(parent, p.TraceParent)
 		if lane := p.Event.Type().Lane(); guarded != (lane == menu.LaneMenu) {
 			return nil, nil, fmt.Errorf("append to session %s: events of lane %s go through the other append", key, lane)
 		}

@@ -41,7 +41,7 @@ func (m *Memory) append(ctx context.Context, key menu.Key, expected *uint64, eve
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
 	}
-	msgs, ids, err := encodeAll(key, expected != nil, m.maxEventSize, events)
+	msgs, ids, err := encodeAll(ctx, key, expected != nil, m.maxEventSize, events)
 	if err != nil || len(msgs) == 0 {
 		return Receipt{}, err
 	}

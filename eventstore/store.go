@@ -7,8 +7,10 @@ package eventstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 )
 
 // Proposed is an event that somebody wants recorded. Its id follows from its content, so that proposing the same
@@ -25,7 +28,7 @@ type Proposed struct {
 	Time        time.Time // the appender's clock; recorded in UTC with microseconds
 	Causation   string    // id of the event that led to this one; empty for a submission
 	Correlation string    // id of the session's first event; empty for a submission, which starts the chain
-	TraceParent string    // W3C traceparent; may be empty
+	TraceParent string    // W3C traceparent; may be empty. An append whose context is in a span records that span instead
 }
 
 // Entry is one message of the log. Other teams may write to the log by mistake and newer versions may write events
@@ -38,6 +41,20 @@ type Entry struct {
 	Header  nats.Header
 	Data    []byte // the body as recorded
 	Err     error  // why Event is nil: matches ErrUnknownEvent or ErrMalformed
+}
+
+// Context returns ctx about this message: log lines name its session, type and sequence, and work goes on in its trace.
+func (e Entry) Context(ctx context.Context) context.Context {
+	ctx = trail.About(trail.Continue(ctx, e.TraceParent()), e.Key)
+	return trail.With(ctx, slog.String(trail.KeyEventType, string(e.Type)), slog.Uint64(trail.KeySeq, e.Seq))
+}
+
+// TraceParent returns the trace that the message is part of, empty if there stands anything but one header of it.
+func (e Entry) TraceParent() string {
+	if values := e.Header[HeaderTraceParent]; len(values) == 1 {
+		return values[0]
+	}
+	return ""
 }
 
 // Receipt is the answer to an append that is in the log.

@@ -12,6 +12,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 )
 
 const (
@@ -59,6 +60,7 @@ func (t *term) sweep(ctx context.Context) error {
 func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
 	for _, r := range due {
 		t.appends.Go(func() error {
+			ctx := trail.About(trail.Continue(ctx, r.trace), r.Key)
 			if err := t.complete(ctx, r); err != nil {
 				t.projector.unfinished(ctx, fmt.Errorf("complete sessions: %w", err))
 				select {
@@ -89,7 +91,7 @@ func (t *term) completeAll(ctx context.Context) error {
 	}
 	var failed error
 	for _, r := range records {
-		err := t.complete(ctx, r)
+		err := t.complete(t.resume(ctx, r), r)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return err // the broker is away: the others would wait for nothing
 		}

@@ -71,7 +71,7 @@ func (t *term) expireAll(ctx context.Context, before time.Time) (more bool, err 
 	}
 	var failed error
 	for _, r := range records {
-		err := t.appendMenu(ctx, r, func(time.Time) ([]menu.Event, error) { return menu.Expire(r.Session) })
+		err := t.appendMenu(t.resume(ctx, r), r, func(time.Time) ([]menu.Event, error) { return menu.Expire(r.Session) })
 		if errors.Is(err, context.DeadlineExceeded) {
 			return false, err // the broker is away: the others would wait for nothing
 		}

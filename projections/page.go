@@ -149,7 +149,7 @@ func (p *page) fold(ctx context.Context) {
 			continue
 		}
 		if e.Err != nil {
-			p.log.LogAttrs(ctx, slog.LevelWarn, "event passed over", slog.Uint64("seq", e.Seq), slog.Any("error", e.Err))
+			p.log.LogAttrs(e.Context(ctx), slog.LevelWarn, "event passed over", slog.Any("error", e.Err))
 			if guards(e) {
 				s.MenuSeq, s.changed = e.Seq, true
 			}
@@ -163,12 +163,12 @@ func (p *page) fold(ctx context.Context) {
 		s.Session = menu.Evolve(s.Session, r)
 		if err := strangers(s.Session, r); err != nil { // the fold has ignored them; history says why
 			p.ignored[e.Seq] = err
-			p.log.LogAttrs(ctx, slog.LevelWarn, "event names unknown dishes", slog.Uint64("seq", e.Seq), slog.Any("error", err))
+			p.log.LogAttrs(e.Context(ctx), slog.LevelWarn, "event names unknown dishes", slog.Any("error", err))
 		}
 		if s.LastSeq == before {
 			continue
 		}
-		s.lastID, s.changed = e.ID, true
+		s.lastID, s.trace, s.changed = e.ID, e.TraceParent(), true
 		if s.correlation == "" {
 			s.correlation = e.Correlation
 		}
@@ -218,8 +218,7 @@ func (p *page) own(ctx context.Context, e eventstore.Entry, submitted menu.Submi
 	}
 	kept := slices.DeleteFunc(slices.Clone(submitted.Items), taken)
 	if n := len(submitted.Items) - len(kept); n > 0 {
-		p.log.LogAttrs(ctx, slog.LevelWarn, "dishes left out: other sessions hold their ids",
-			slog.Uint64("seq", e.Seq), slog.String("session", e.Key.String()), slog.Int("dishes", n))
+		p.log.LogAttrs(e.Context(ctx), slog.LevelWarn, "dishes left out: other sessions hold their ids", slog.Int("dishes", n))
 	}
 	submitted.Items = kept
 	return submitted

@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -40,6 +41,7 @@ type ProjectorConfig struct {
 	// Pictures is the store of pictures, which loses those of erased sessions. Nil: there is none.
 	Pictures Pictures
 	Logger   *slog.Logger
+	Tracer   trace.Tracer // of pages and the rows that they write; nil: none
 }
 
 const (
@@ -190,5 +192,7 @@ on conflict (projection, version) do update set stream_identity = excluded.strea
 	if err != nil {
 		return writer{}, err
 	}
-	return newWriter(conn, at, true, p.cfg.Logger), at.check(identity)
+	w := newWriter(conn, at, true, p.cfg.Logger)
+	w.tracer = p.cfg.Tracer
+	return w, at.check(identity)
 }

@@ -17,6 +17,7 @@ type sessionRecord struct {
 
 	correlation string // of the session's first event
 	lastID      string // of the event LastSeq
+	trace       string // W3C traceparent of what comes of a page; no column
 }
 
 // dishRecord is what a fold needs of a row of menus. The results' data stay where they are.

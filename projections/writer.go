@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/eventstore"
 )
@@ -27,6 +28,8 @@ type writer struct {
 	at   checkpoint
 	live bool // the version is the one that readers see: its writer also keeps history and the register of ids
 	log  *slog.Logger
+
+	tracer trace.Tracer // nil: none
 }
 
 func newWriter(conn *pgx.Conn, at checkpoint, live bool, log *slog.Logger) writer {
@@ -66,23 +69,34 @@ func prefix(entries []eventstore.Entry, limit int) int {
 func (w *writer) write(ctx context.Context, entries []eventstore.Entry, written func(*page)) error {
 	pageCtx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	folded, err := loadPage(pageCtx, w.conn, w.sql, entries, w.log)
+	pageCtx, traced := w.beginTrace(pageCtx, entries)
+	folded, err := w.commit(pageCtx, entries)
+	traced.end(pageCtx, w.tracer, folded, err)
 	if err != nil {
-		return fmt.Errorf("load the rows of events %d to %d: %w", entries[0].Seq, entries[len(entries)-1].Seq, err)
-	}
-	folded.fold(ctx)
-	if err := folded.write(pageCtx, w); err != nil {
-		switch {
-		case hasCode(err, codeFenced):
-			return fmt.Errorf("%w: %w", ErrFenced, err)
-		case hasCode(err, codeNotLive):
-			return fmt.Errorf("%w: %w", errNotLive, err)
-		}
 		return err
 	}
 	w.at.seq = entries[len(entries)-1].Seq
 	written(folded)
 	return nil
+}
+
+// commit is the transaction of a page.
+func (w *writer) commit(ctx context.Context, entries []eventstore.Entry) (*page, error) {
+	folded, err := loadPage(ctx, w.conn, w.sql, entries, w.log)
+	if err != nil {
+		return nil, fmt.Errorf("load the rows of events %d to %d: %w", entries[0].Seq, entries[len(entries)-1].Seq, err)
+	}
+	folded.fold(ctx)
+	if err := folded.write(ctx, w); err != nil {
+		switch {
+		case hasCode(err, codeFenced):
+			return nil, fmt.Errorf("%w: %w", ErrFenced, err)
+		case hasCode(err, codeNotLive):
+			return nil, fmt.Errorf("%w: %w", errNotLive, err)
+		}
+		return nil, err
+	}
+	return folded, nil
 }
 
 // writeEach stores a page of which Postgres refuses a value, one entry at a time. The entry that holds it is set aside:

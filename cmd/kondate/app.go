@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -46,6 +47,7 @@ type app struct {
 	psql        string
 
 	metrics *prometheus.Registry // of this process; nil in a command
+	tracer  trace.Tracer         // nil: nobody wants traces
 
 	web      *fiber.App // nil without the role api
 	localKey string     // API key of the commands beside this process; empty without the role api or in mode none
@@ -127,7 +129,7 @@ func (a *app) openStore(purpose string) (store *eventstore.JetStream, reads jets
 	if reads, err = a.connect(purpose); err != nil {
 		return nil, nil, err
 	}
-	return eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log, Reads: reads}), reads, nil
+	return eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log, Reads: reads, Tracer: a.tracer}), reads, nil
 }
 
 // openDatabase connects to Postgres, or starts a private one, and brings its schema up to date.
@@ -179,6 +181,7 @@ func (a *app) projector() (part, error) {
 	}
 	channel := streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix)
 	cfg := a.projectorConfig()
+	cfg.Tracer = a.tracer
 	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
 	cfg.Pictures = streams.NewImages(a.js)
 	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
@@ -214,6 +217,7 @@ func (a *app) stages() (part, error) {
 		Overdue:          projections.NewQueries(a.pool).OverdueRetries,
 		Clock:            time.Now,
 		Logger:           a.log,
+		Tracer:           a.tracer,
 	})
 	if err != nil {
 		return part{}, err
@@ -272,7 +276,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
 			{Name: "postgres", Ready: a.pool.Ping},
 		},
-		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log,
+		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log, Tracer: a.tracer,
 		Client: access.KeyID, RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
 		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
 	})

@@ -23,6 +23,7 @@ type Config struct {
 	OpenAI     OpenAIConfig     `embed:"" prefix:"openai-"`
 	Commons    CommonsConfig    `embed:"" prefix:"commons-"`
 	Auth       AuthConfig       `embed:"" prefix:"auth-"`
+	Tracing    TracingConfig    `embed:"" prefix:"tracing-"`
 }
 
 // Storage says where the log and the rows are. Every command that works on them has it.
@@ -174,7 +175,7 @@ type AuthConfig struct {
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
 func (c Config) Validate() error {
 	return errors.Join(
-		c.Auth.validate(c.HTTP.Addr), c.HTTP.validate(), c.validateProviders(),
+		c.Auth.validate(c.HTTP.Addr), c.HTTP.validate(), c.validateProviders(), c.Tracing.validate(),
 		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
 		positive("processing.retry_attempts", c.Processing.RetryAttempts),
 		positive("processing.batch_size", c.Processing.BatchSize),

@@ -38,6 +38,7 @@ func (a *app) pictures() (part, error) {
 		AckWait:      a.cfg.Stages.AckWait,
 		Clock:        time.Now,
 		Logger:       a.log,
+		Tracer:       a.tracer,
 	})
 	if err != nil {
 		return part{}, err

@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/term"
 
 	"kondate/eventstore"
 	"kondate/projections"
@@ -34,7 +30,8 @@ const stopTimeout = 9 * time.Second
 type serveCommand struct {
 	Config `embed:""`
 
-	Roles []string `default:"api,stages,projector" enum:"api,stages,projector" help:"What this process does: api, stages, projector."`
+	Log   LogConfig `embed:"" prefix:"log-"`
+	Roles []string  `default:"api,stages,projector" enum:"api,stages,projector" help:"What this process does: api, stages, projector."`
 }
 
 // Help is shown below the flags.
@@ -44,23 +41,11 @@ func (serveCommand) Help() string {
 
 // Run serves until a signal comes.
 func (c serveCommand) Run(ctx context.Context, env environment) error {
-	log := newLogger(env.stderr, slog.LevelInfo)
+	log := c.Log.logger(env.stderr)
 	a := &app{cfg: c.Config, log: log}
 	return a.serve(ctx, c.Roles, func(r running) {
 		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability)
 	})
-}
-
-// levelQuiet hides everything but errors: the demo's screen is its output.
-const levelQuiet = slog.LevelError
-
-// newLogger writes text for people on a terminal and JSON elsewhere.
-func newLogger(out io.Writer, level slog.Level) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		return slog.New(slog.NewTextHandler(out, options))
-	}
-	return slog.New(slog.NewJSONHandler(out, options))
 }
 
 // running says how to reach what is running.
@@ -78,6 +63,9 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, a.stop(ctx)) }()
+	if err := a.openTracing(ctx); err != nil {
+		return err
+	}
 	if err := a.openLog(ctx); err != nil {
 		return err
 	}

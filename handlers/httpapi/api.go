@@ -83,6 +83,7 @@ func (a *API) sessionKey(c *fiber.Ctx) (menu.Key, error) {
 	if !a.sees(c, key) {
 		return menu.Key{}, notFound("session " + string(id))
 	}
+	about(c, key)
 	return key, nil
 }
 

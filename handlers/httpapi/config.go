@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -96,6 +97,7 @@ type Config struct {
 	WaitTimeout    time.Duration                   // how long a read waits for the projection; default 5 s
 	Now            func() time.Time                // the clock of recorded events
 	Logger         *slog.Logger
+	Tracer         trace.Tracer // of the requests below /v1/; nil: none
 
 	RateLimit   float64                 // requests per second and client; 0: no limit
 	RateBurst   int                     // requests that one client may send at once, if there is a limit

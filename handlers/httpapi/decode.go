@@ -24,8 +24,6 @@ type submission struct {
 	sourceLanguage string // BCP 47, canonical
 	targetLanguage string
 	items          []menu.Item // those without an id of the caller have none yet
-
-	traceParent string // of the request's headers; empty: it is part of no trace
 }
 
 // decodeSubmission reads exactly one JSON document in UTF-8, with or without a byte order mark.

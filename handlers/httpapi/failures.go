@@ -250,9 +250,9 @@ func (a *API) retryDishes(ctx context.Context, session menu.Session, origin even
 	}
 	proposed := make([]eventstore.Proposed, len(events))
 	for i, event := range events {
-		proposed[i] = eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: origin.Correlation, TraceParent: origin.Header.Get(eventstore.HeaderTraceParent)}
+		proposed[i] = eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: origin.Correlation}
 	}
-	if _, err := a.cfg.Log.Append(ctx, session.Key, proposed...); err != nil {
+	if _, err := a.cfg.Log.Append(from(ctx, origin), session.Key, proposed...); err != nil {
 		return ofAppend(err)
 	}
 	return nil

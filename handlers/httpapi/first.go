@@ -33,6 +33,7 @@ const preflightAge = 600
 func (a *API) Use(app *fiber.App) {
 	knownMethods(app)
 	app.Use(named)
+	app.Use(a.observed)
 	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.panicked}))
 	if origins := a.cfg.CORSOrigins; len(origins) > 0 {
 		app.Use(cors.New(cors.Config{

@@ -53,8 +53,8 @@ func (a *API) requestImage(c *fiber.Ctx) error {
 	}
 	answer := requested{ID: id}
 	for _, event := range events {
-		proposed := eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: origin.Correlation, TraceParent: origin.Header.Get(eventstore.HeaderTraceParent)}
-		if _, err := a.cfg.Log.Append(ctx, key, proposed); err != nil {
+		proposed := eventstore.Proposed{Event: event, Time: a.cfg.Now(), Correlation: origin.Correlation}
+		if _, err := a.cfg.Log.Append(from(ctx, origin), key, proposed); err != nil {
 			return ofAppend(err)
 		}
 		if request, is := event.(menu.ImageRequested); is {
@@ -78,6 +78,7 @@ func (a *API) sessionOf(ctx context.Context, c *fiber.Ctx, id menu.DishID) (menu
 	if !a.sees(c, key) {
 		return menu.Key{}, notFound("dish " + string(id))
 	}
+	about(c, key)
 	return key, nil
 }
 

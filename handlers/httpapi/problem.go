@@ -153,8 +153,8 @@ func ofAppend(err error) error {
 	return unavailable("the event log", err)
 }
 
-// ErrorHandler returns the app's error handler: every error becomes a problem document, and what a client is not told
-// of the server's own troubles is logged.
+// ErrorHandler returns the app's error handler: every error becomes a problem document, and every 5xx is logged, with
+// what a client is not told of the server's own troubles.
 func ErrorHandler(logger *slog.Logger) fiber.ErrorHandler {
 	return func(c *fiber.Ctx, err error) error {
 		p := problemOf(err)
@@ -162,8 +162,12 @@ func ErrorHandler(logger *slog.Logger) fiber.ErrorHandler {
 			always(c) // the server refused the request before the first step saw it
 		}
 		p.RequestID = requestID(c)
-		if p.Status >= http.StatusInternalServerError && p.cause != nil {
-			logger.LogAttrs(c.UserContext(), slog.LevelError, "request failed", slog.String("request_id", p.RequestID),
+		if p.Status >= http.StatusInternalServerError {
+			level := slog.LevelWarn
+			if p.cause != nil {
+				level = slog.LevelError
+			}
+			logger.LogAttrs(c.UserContext(), level, "request failed", slog.String("request_id", p.RequestID),
 				slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Int("status", p.Status), slog.Any("error", err))
 		}
 		if p.Status == http.StatusRequestEntityTooLarge {

@@ -55,7 +55,7 @@ func (a *API) submit(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	sub.traceParent = traceParent(c)
+	about(c, key)
 	cmd, err := a.command(sub)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (a *API) record(ctx context.Context, key menu.Key, repeatable bool, sub sub
 	now := a.cfg.Now()
 	var ids []menu.DishID
 	for i, event := range events {
-		proposed[i] = eventstore.Proposed{Event: event, Time: now, TraceParent: sub.traceParent}
+		proposed[i] = eventstore.Proposed{Event: event, Time: now}
 		for _, item := range event.(menu.Submitted).Items { //nolint:forcetypeassert // a submission leads to nothing else
 			ids = append(ids, item.ID)
 			answer.Items = append(answer.Items, acceptedItem{ID: item.ID, Position: item.Position})

@@ -1,21 +1,78 @@
 package httpapi
 
 import (
-	"regexp"
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
+	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 )
 
-// traceParents are the values of the header traceparent that are passed on: version 00 of W3C Trace Context.
-var traceParents = regexp.MustCompile(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+// tracedPaths begin the paths whose requests have spans. Probes, metrics and the page would be most of all spans and say
+// nothing.
+const tracedPaths = "/v1/"
 
-// traceParent returns the trace that a request is part of. Anything else that stands there is left out.
-func traceParent(c *fiber.Ctx) string {
-	if raw := c.Get(eventstore.HeaderTraceParent); traceParents.MatchString(raw) {
-		return utils.CopyString(raw)
+// observed continues the trace that the caller names, or begins one, and writes one line for each request: at debug, and
+// at warn or error if the answer is a 5xx. An address may carry a token, so of it only the path is
+// told.
+func (a *API) observed(c *fiber.Ctx) error {
+	began, method := time.Now(), utils.CopyString(c.Method())
+	ctx := trail.With(trail.Continue(c.UserContext(), utils.CopyString(c.Get(eventstore.HeaderTraceParent))),
+		slog.String("request_id", requestID(c)), slog.String("method", method), slog.String("path", utils.CopyString(c.Path())))
+	tracer := a.cfg.Tracer
+	if !strings.HasPrefix(c.Path(), tracedPaths) {
+		tracer = nil
 	}
-	return ""
+	ctx, span := trail.Start(ctx, tracer, trace.SpanKindServer, method, "", menu.Key{})
+	defer span.End()
+	c.SetUserContext(ctx)
+	failed := c.Next()
+	var err error
+	if failed != nil {
+		err = c.App().ErrorHandler(c, failed) // now, for it sets the status; it logs a 5xx
+	}
+	status, route := c.Response().StatusCode(), utils.CopyString(c.Route().Path)
+	if span.IsRecording() {
+		span.SetName(method + " " + route)
+		span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route),
+			attribute.Int("http.response.status_code", status), attribute.String("kondate.request_id", requestID(c)))
+		if status >= http.StatusInternalServerError {
+			trail.Fail(span, strconv.Itoa(status))
+		}
+	}
+	level, what := slog.LevelDebug, "request"
+	if status >= http.StatusInternalServerError {
+		if failed != nil {
+			return err
+		}
+		level, what = slog.LevelWarn, "request failed"
+	}
+	a.cfg.Logger.LogAttrs(c.UserContext(), level, what, slog.Int("status", status), slog.Duration("duration", time.Since(began))) //nolint:sloglint // one of two
+	return err
+}
+
+// about lets the span and the log lines of a request name its session.
+func about(c *fiber.Ctx, key menu.Key) { c.SetUserContext(trail.About(c.UserContext(), key)) }
+
+// from returns the context in which a request adds to a session. The request is the cause of what follows; where that is
+// part of no trace, the submission's goes on.
+func from(ctx context.Context, origin eventstore.Entry) context.Context {
+	span := trace.SpanFromContext(ctx)
+	if !span.SpanContext().IsValid() {
+		return trail.Continue(ctx, origin.TraceParent())
+	}
+	if span.IsRecording() {
+		span.AddLink(trace.Link{SpanContext: trail.Parse(origin.TraceParent())})
+	}
+	return ctx
 }

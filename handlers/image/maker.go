@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"kondate/domain/cuisine"
 	"kondate/domain/menu"
@@ -33,8 +34,6 @@ const (
 	maxText = 500
 	// maxID bounds the ids that a trigger passes on to our events: with longer ones their headers might not fit the broker.
 	maxID = 255
-	// traceParentBytes is the length of a W3C traceparent of version 00.
-	traceParentBytes = 55
 
 	// GeneratedAttribution is what an event says of a picture that was painted.
 	GeneratedAttribution = "Generated picture, not the dish itself"
@@ -64,7 +63,7 @@ type Store interface {
 	Delete(ctx context.Context, image streams.Image) error
 }
 
-// Config holds the settings of a [Maker]. Every field is required but Painter.
+// Config holds the settings of a [Maker]. Every field is required but Painter and Tracer.
 type Config struct {
 	Knowledge    func() (*cuisine.Knowledge, error) // of allergens' names; asked when the first card is drawn
 	Painter      Painter                            // nil: cards have no painted pictures
@@ -72,6 +71,7 @@ type Config struct {
 	AckWait      time.Duration                      // of the consumer
 	Clock        func() time.Time
 	Logger       *slog.Logger
+	Tracer       trace.Tracer // of pictures; nil: none
 }
 
 // Validate names every field that cannot be worked with.
@@ -128,8 +128,7 @@ type job struct {
 func (m *Maker) handle(ctx context.Context, trigger eventstore.Entry, tries int) error {
 	j, open, err := m.plan(ctx, trigger)
 	if errors.Is(err, errSetAside) {
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "message set aside", slog.Uint64("revision", trigger.Seq),
-			slog.String("event_type", string(trigger.Type)), slog.Any("error", err))
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "message set aside", slog.Any("error", err))
 		return nil
 	}
 	if err != nil || !open {
@@ -143,8 +142,7 @@ func (m *Maker) handle(ctx context.Context, trigger eventstore.Entry, tries int)
 	case tries < maxTries && !errors.Is(err, streams.ErrImagesFull):
 		return err
 	default:
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, "a picture cannot be made", slog.String("session", trigger.Key.String()),
-			slog.String("menu_id", string(j.request.ID)), slog.Any("error", err))
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, "a picture cannot be made", slog.Any("error", err))
 		return m.append(ctx, j, menu.ImageFailed{ID: j.request.ID, Epoch: j.request.Epoch, Reason: reasonOf(err)})
 	}
 	attribution := attributionOf(j)
@@ -229,7 +227,7 @@ func (j job) image(mediaType string) streams.Image {
 func (m *Maker) make(ctx context.Context, j job) (generated bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelError, "drawing a card panicked", slog.String("menu_id", string(j.request.ID)),
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelError, "drawing a card panicked",
 				slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 			err = fmt.Errorf("drawing the card panicked: %v", v)
 		}
@@ -248,8 +246,7 @@ func (m *Maker) make(ctx context.Context, j job) (generated bool, err error) {
 			if ctx.Err() != nil {
 				return false, context.Cause(ctx)
 			}
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no picture was painted, the card goes without", slog.String("session", j.trigger.Key.String()),
-				slog.String("menu_id", string(j.request.ID)), slog.Any("error", err))
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "no picture was painted, the card goes without", slog.Any("error", err))
 		}
 	}
 	png, err := card.PNG()
@@ -325,8 +322,7 @@ func (m *Maker) replace(ctx context.Context, j job) {
 			old := j.image(mediaType)
 			old.Epoch = epoch
 			if err := m.store.Delete(ctx, old); err != nil {
-				m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a picture that was replaced is not removed yet",
-					slog.String("menu_id", string(j.request.ID)), slog.Any("error", err))
+				m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a picture that was replaced is not removed yet", slog.Any("error", err))
 				return
 			}
 		}
@@ -337,9 +333,6 @@ func (m *Maker) replace(ctx context.Context, j job) {
 func (m *Maker) append(ctx context.Context, j job, event menu.Event) error {
 	t := j.trigger
 	proposed := eventstore.Proposed{Event: event, Time: m.cfg.Clock(), Causation: t.ID, Correlation: cmp.Or(t.Correlation, t.ID)}
-	if values := t.Header[eventstore.HeaderTraceParent]; len(values) == 1 && len(values[0]) == traceParentBytes {
-		proposed.TraceParent = values[0]
-	}
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = appendPause
 	_, err := backoff.Retry(ctx, func() (eventstore.Receipt, error) {

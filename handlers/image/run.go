@@ -12,8 +12,12 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
+	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 	"kondate/streams"
 )
 
@@ -89,7 +93,15 @@ func (m *Maker) deliver(ctx context.Context, msg *message.Message) {
 	}
 	tries := int(min(meta.NumDelivered, maxTries))
 	trigger := eventstore.Decode(raw.Subject(), meta.Sequence.Stream, meta.Timestamp, raw.Headers(), raw.Data())
-	err = m.handle(ctx, trigger, tries)
+	ctx, span := trail.Start(trigger.Context(ctx), m.cfg.Tracer, trace.SpanKindConsumer, "make", "picture", trigger.Key)
+	defer span.End()
+	if request, is := trigger.Event.(menu.ImageRequested); is {
+		ctx = trail.With(ctx, slog.String(trail.KeyDish, string(request.ID)))
+		span.SetAttributes(attribute.String(trail.AttributeDish, string(request.ID)))
+	}
+	if err = m.handle(ctx, trigger, tries); err != nil {
+		trail.Fail(span, "not made")
+	}
 	switch {
 	case err == nil:
 		msg.Ack()
@@ -97,8 +109,7 @@ func (m *Maker) deliver(ctx context.Context, msg *message.Message) {
 		streams.NackAfter(msg, 0)
 	default:
 		wait := min(trouble<<(tries-1), maxTrouble)
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a picture could not be made, it is tried again", slog.String("event_id", trigger.ID),
-			slog.Duration("wait", wait), slog.Any("error", err))
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "a picture could not be made, it is tried again", slog.Duration("wait", wait), slog.Any("error", err))
 		streams.NackAfter(msg, wait)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 	"kondate/projections"
 )
 
@@ -43,8 +44,8 @@ func (c *closedness) ask(ctx context.Context, key menu.Key, seq uint64) <-chan v
 		v, err, _ := c.flight.Do(key.String()+" "+strconv.FormatUint(seq, 10), func() (any, error) { return c.row(key, seq) })
 		row, _ := v.(projections.SessionRow)
 		if err != nil && c.hub.questions().Err() == nil {
-			c.hub.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "whether a session is closed could not be found out",
-				slog.String("session", key.String()), slog.Any("error", err))
+			c.hub.cfg.Logger.LogAttrs(trail.About(ctx, key), slog.LevelWarn, "whether a session is closed could not be found out",
+				slog.Any("error", err))
 			select {
 			case <-time.After(askPause):
 			case <-ctx.Done():

@@ -15,6 +15,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 	"kondate/projections"
 )
 
@@ -46,6 +47,8 @@ func (h *Handler) events(c *fiber.Ctx) error {
 	if err != nil {
 		return h.refuse(c, err)
 	}
+	c.SetUserContext(trail.About(c.UserContext(), req.key))
+	req.trace = trail.TraceParent(c.UserContext())
 	s := &stream{hub: h.hub, closed: h.closed, req: req, rowsURL: "/v1/sessions/" + string(req.key.Session) + "/menus", news: true}
 	over, err := h.admit(c.UserContext(), s)
 	switch {
@@ -168,7 +171,7 @@ func (h *Handler) serve(s *stream, p *place, nc net.Conn, header []byte) {
 	began := h.hub.cfg.Now()
 	ended, err := endedFailed, error(nil)
 	s.conn = &conn{Conn: nc, timeout: h.hub.cfg.WriteTimeout, pool: &h.pool}
-	life := h.hub.lifetime()
+	life := trail.About(trail.Continue(h.hub.lifetime(), s.req.trace), s.req.key)
 	h.hub.stats.opened.Add(1)
 	defer p.leave()
 	defer func() {
@@ -181,7 +184,7 @@ func (h *Handler) serve(s *stream, p *place, nc net.Conn, header []byte) {
 			h.hub.stats.failed.Add(1)
 			level = slog.LevelError
 		}
-		h.hub.cfg.Logger.LogAttrs(life, level, "stream ended", slog.String("request_id", s.req.id), slog.String("session", s.req.key.String()), slog.String("ended", ended),
+		h.hub.cfg.Logger.LogAttrs(life, level, "stream ended", slog.String("request_id", s.req.id), slog.String("ended", ended),
 			slog.Duration("duration", h.hub.cfg.Now().Sub(began)), slog.Int64("events", s.events), slog.Int64("bytes", s.conn.written),
 			slog.Any("error", err))
 	}()
@@ -213,8 +216,8 @@ func (h *Handler) refuse(c *fiber.Ctx, err error) error {
 		return err
 	}
 	p.RequestID = requestID(c)
-	if p.cause != nil {
-		h.hub.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "stream refused", slog.String("request_id", p.RequestID), slog.String("detail", p.Detail), slog.Any("error", p.cause))
+	if p.cause != nil { // for the line that the request gets in the log
+		c.SetUserContext(trail.With(c.UserContext(), slog.String("detail", p.Detail), slog.Any("error", p.cause)))
 	}
 	if p.retry > 0 {
 		seconds := int((p.retry + time.Second - 1) / time.Second)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 )
 
 const (
@@ -84,8 +85,8 @@ func (h *Hub) fromHistory(ctx context.Context, key menu.Key, after uint64, limit
 	p, _ := v.(page)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		h.older.badUntil.Store(now + historyPause.Nanoseconds())
-		h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "older events are read from the log instead of the history",
-			slog.String("session", key.String()), slog.Any("error", err))
+		h.cfg.Logger.LogAttrs(trail.About(ctx, key), slog.LevelWarn, "older events are read from the log instead of the history",
+			slog.Any("error", err))
 	}
 	return p, err
 }

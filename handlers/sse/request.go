@@ -27,6 +27,7 @@ type request struct {
 	since   time.Time
 	address string
 	id      string // of the request, for the log; empty: nobody gave it one
+	trace   string // W3C traceparent of the request, for the log; may be empty
 }
 
 // requestID returns the id that an earlier step has given to the request.

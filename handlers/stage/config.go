@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"kondate/domain/menu"
 	"kondate/eventstore"
 )
@@ -38,7 +40,7 @@ const (
 	maxRetryDelay = time.Hour
 )
 
-// Config holds the settings of an [Engine]. Every field is required but Limits, Cache, Cached and Overdue.
+// Config holds the settings of an [Engine]. Every field is required but Limits, Cache, Cached, Overdue and Tracer.
 type Config struct {
 	Providers map[menu.Stage]Provider // one for each of the eight stages
 	Limits    map[string]Limits       // of providers, by their name; one that is missing has none
@@ -58,6 +60,7 @@ type Config struct {
 
 	Clock  func() time.Time // the time of events
 	Logger *slog.Logger
+	Tracer trace.Tracer // of deliveries and calls; nil: none
 }
 
 // Validate names every field that cannot be worked with.

@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 	"kondate/streams"
 )
 
@@ -31,8 +32,12 @@ func (s *stage) handler(ctx context.Context) message.NoPublishHandlerFunc {
 			return fmt.Errorf("read the metadata of a delivery: %w", err)
 		}
 		trigger := eventstore.Decode(streams.LogSubject(raw, meta), meta.Sequence.Stream, meta.Timestamp, raw.Headers(), raw.Data())
+		msg.SetContext(trigger.Context(msg.Context())) //nolint:contextcheck // for the log lines of middleware
+		ctx, span := s.trace(trigger.Context(ctx), trigger, meta.NumDelivered)
+		defer span.End()
 		v, err := s.handle(ctx, trigger, meta.NumDelivered > 1)
 		if err != nil {
+			trail.Fail(span, "not handled")
 			return err
 		}
 		if v.again {
@@ -44,11 +49,11 @@ func (s *stage) handler(ctx context.Context) message.NoPublishHandlerFunc {
 
 // later is the stage's outermost middleware. An error is no fault of the message's dishes, so the delivery comes again,
 // but not at once: the router by itself would refuse it without a delay, and a lasting error would spin.
-func (s *stage) later(ctx context.Context) message.HandlerMiddleware {
+func (s *stage) later() message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			if _, err := next(msg); err != nil {
-				s.logger.LogAttrs(ctx, slog.LevelError, "a delivery could not be handled, it comes again",
+				s.logger.LogAttrs(msg.Context(), slog.LevelError, "a delivery could not be handled, it comes again",
 					slog.String("event_id", msg.UUID), slog.Duration("wait", trouble), slog.Any("error", err))
 				streams.NackAfter(msg, trouble)
 			}

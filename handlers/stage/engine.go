@@ -87,7 +87,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		s.pool.Store(pool)
 		for _, consumer := range s.consumerNames() {
 			router.AddConsumerHandler(consumer, consumer, e.subscriber, s.handler(records)).
-				AddMiddleware(s.later(base), middleware.Recoverer)
+				AddMiddleware(s.later(), middleware.Recoverer) //nolint:contextcheck // it logs in the message's context
 		}
 	}
 	var beside sync.WaitGroup

@@ -70,8 +70,7 @@ func (s *stage) handle(ctx context.Context, trigger eventstore.Entry, redelivere
 	todo, err := s.plan(ctx, trigger, fresh, now)
 	if errors.Is(err, errSetAside) {
 		s.stats.setAside.Inc()
-		s.logger.LogAttrs(ctx, slog.LevelWarn, "message set aside", slog.Uint64("revision", trigger.Seq),
-			slog.String("event_type", string(trigger.Type)), slog.Any("error", err))
+		s.logger.LogAttrs(ctx, slog.LevelWarn, "message set aside", slog.Any("error", err))
 		return verdict{}, nil
 	}
 	if err == nil {
@@ -98,9 +97,9 @@ func (s *stage) do(ctx context.Context, w *work) error {
 		return nil
 	}
 	outcomes := make(chan outcome, len(w.due))
-	calls := make([]*call, len(w.due))
+	calls, traced := make([]*call, len(w.due)), tracedCalls(ctx, len(w.due))
 	for i, r := range w.due {
-		calls[i] = &call{request: r, out: outcomes}
+		calls[i] = &call{request: r, out: outcomes, span: traced}
 	}
 	s.pool.Load().do(w.trigger.Key, calls)
 

@@ -78,6 +78,6 @@ func (e *Engine) redeliver(ctx context.Context) error {
 // again proposes a recorded event once more: the copy has the same id.
 func again(e eventstore.Entry) eventstore.Proposed {
 	return eventstore.Proposed{
-		Event: e.Event, Time: e.Time, Causation: e.Causation, Correlation: e.Correlation, TraceParent: traceParent(e.Header),
+		Event: e.Event, Time: e.Time, Causation: e.Causation, Correlation: e.Correlation, TraceParent: e.TraceParent(),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kondate/domain/menu"
+	"kondate/eventstore/trail"
 )
 
 var (
@@ -23,6 +24,7 @@ var (
 type call struct {
 	request Request
 	out     chan<- outcome // has room for the outcomes of all calls that share it
+	span    *deliverySpan  // shared, too
 	heir    sync.WaitGroup // done when the goroutine that goes on in an abandoned call's place is counted
 }
 
@@ -165,11 +167,12 @@ func (p *pool) attempt(slots, turns context.Context, c *call) bool {
 		c.finish(menu.Result{}, err)
 		return true
 	}
-	ctx, cancel := context.WithTimeoutCause(slots, p.timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(c.span.join(slots), p.timeout, errTimeout)
 	defer cancel()
 	began := p.stats.begin()
 	end := func(result menu.Result, err error) {
 		p.stats.end(began, result, err)
+		c.span.called(ctx, p.provider.Name(), c.request, began, err)
 		c.finish(result, leave(err))
 	}
 	c.heir.Add(1)
@@ -207,8 +210,8 @@ func (p *pool) tokens(r Request) int {
 func (p *pool) ask(ctx context.Context, r Request) (result menu.Result, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			p.logger.LogAttrs(ctx, slog.LevelError, "provider panicked", slog.String("session", r.Key.String()),
-				slog.String("menu_id", string(r.Item.ID)), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			p.logger.LogAttrs(trail.About(ctx, r.Key), slog.LevelError, "provider panicked", slog.String(trail.KeyDish, string(r.Item.ID)),
+				slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 			err = &Error{Reason: ReasonPanic, Err: fmt.Errorf("provider %s panicked: %v", p.provider.Name(), v)}
 		}
 	}()

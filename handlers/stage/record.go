@@ -18,6 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 )
 
 const (
@@ -29,8 +30,6 @@ const (
 	envelopeBytes = 400
 	// appendPause is the longest wait before an append that failed is tried again.
 	appendPause = 5 * time.Second
-	// traceParentBytes is the length of a W3C traceparent of version 00.
-	traceParentBytes = 55
 	// codeMessageTooLarge is the broker's answer to a message above the stream's limit.
 	codeMessageTooLarge jetstream.ErrorCode = 10054
 )
@@ -194,7 +193,7 @@ func (s *stage) fail(ctx context.Context, w *work, f failure, ids []menu.DishID)
 	}
 	for _, e := range events {
 		if _, waits := e.(menu.StageAttemptFailed); waits {
-			if err := s.schedule(ctx, w.trigger.Key, s.propose(w, e)); err != nil {
+			if err := s.schedule(ctx, w.trigger.Key, s.propose(ctx, w, e)); err != nil {
 				return err
 			}
 		}
@@ -208,7 +207,7 @@ func (s *stage) schedule(ctx context.Context, key menu.Key, p eventstore.Propose
 	if err != nil {
 		return err
 	}
-	return s.insist(ctx, key, func() error { return s.retries.Schedule(ctx, s.stage, msg, at) })
+	return s.insist(ctx, func() error { return s.retries.Schedule(ctx, s.stage, msg, at) })
 }
 
 // retryMessage returns the copy of a failed attempt's event that waits, and until when. It has no error text: that may
@@ -241,8 +240,8 @@ func (s *stage) delay(f failure) time.Duration {
 // append records events of the plan's session, one after the other.
 func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error {
 	for _, e := range events {
-		proposed := s.propose(w, e)
-		err := s.insist(ctx, w.trigger.Key, func() error {
+		proposed := s.propose(ctx, w, e)
+		err := s.insist(ctx, func() error {
 			_, err := s.log.Append(ctx, w.trigger.Key, proposed)
 			return err
 		})
@@ -253,16 +252,16 @@ func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error 
 	return nil
 }
 
-func (s *stage) propose(w *work, e menu.Event) eventstore.Proposed {
+func (s *stage) propose(ctx context.Context, w *work, e menu.Event) eventstore.Proposed {
 	return eventstore.Proposed{
-		Event: e, Time: s.cfg.Clock(), Causation: w.trigger.ID, Correlation: cmp.Or(w.trigger.Correlation, w.trigger.ID), TraceParent: traceParent(w.trigger.Header),
+		Event: e, Time: s.cfg.Clock(), Causation: w.trigger.ID, Correlation: cmp.Or(w.trigger.Correlation, w.trigger.ID), TraceParent: trail.TraceParent(ctx),
 	}
 }
 
 // insist repeats a write while the broker takes none (it is away, a stream is full): giving up would throw away answers
 // that were paid for. Only an event that can never be taken, a connection that is closed for good, or the end of ctx, is
 // an error.
-func (s *stage) insist(ctx context.Context, key menu.Key, write func() error) error {
+func (s *stage) insist(ctx context.Context, write func() error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = appendPause
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -273,7 +272,7 @@ func (s *stage) insist(ctx context.Context, key menu.Key, write func() error) er
 		return struct{}{}, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
 		s.logger.LogAttrs(ctx, slog.LevelWarn, "the log takes no result; it is kept and tried again",
-			slog.String("session", key.String()), slog.Duration("wait", wait), slog.Any("error", err))
+			slog.Duration("wait", wait), slog.Any("error", err))
 	}))
 	return err
 }
@@ -284,12 +283,4 @@ func tooLarge(err error) bool {
 	}
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return ok && api.ErrorCode == codeMessageTooLarge
-}
-
-// traceParent returns the trace that the trigger is part of. Anything else that stands there is not passed on.
-func traceParent(h nats.Header) string {
-	if values := h[eventstore.HeaderTraceParent]; len(values) == 1 && len(values[0]) == traceParentBytes {
-		return values[0]
-	}
-	return ""
 }

@@ -55,7 +55,7 @@ func newHost(cfg Config, name, address string, params func(string) url.Values, d
 	return &host{
 		name: name, url: u, params: params, decode: decode,
 		agent:   "Kondate/" + version + " (restaurant menus; " + cfg.Contact + ")",
-		client:  &http.Client{Transport: transport(onThisMachine(u)), CheckRedirect: sameHost(u)},
+		client:  &http.Client{Transport: stage.TraceRequests(transport(onThisMachine(u))), CheckRedirect: sameHost(u)},
 		timeout: cfg.Timeout,
 		limiter: rate.NewLimiter(rate.Every(cfg.Interval), 1),
 	}, nil

@@ -55,7 +55,7 @@ func (x *exchange) unanswered() []string {
 // patient: it waits as long again for a final reply that is late, which tells a slow worker from one that says nothing.
 func (x *exchange) run(ctx context.Context, c *conformance, patient bool) error {
 	x.answers, x.answered, x.wrong = map[menu.DishID]menu.Result{}, map[menu.DishID]int{}, map[string][]string{}
-	replies, err := send(c.conn, c.subject, x.request)
+	replies, err := send(ctx, c.conn, c.subject, x.request)
 	if err != nil {
 		return err
 	}

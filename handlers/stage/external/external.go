@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
+	"kondate/eventstore/trail"
 	"kondate/handlers/stage"
 	"kondate/streams"
 )
@@ -51,7 +53,7 @@ func (p *Provider) Version() string { return p.version }
 // Answer asks one worker for one dish and returns as soon as a reply holds its result.
 func (p *Provider) Answer(ctx context.Context, r stage.Request) (menu.Result, error) {
 	start := time.Now()
-	replies, err := send(p.conn, streams.WorkSubject(r.Key.Tenant, p.stage), request{
+	replies, err := send(ctx, p.conn, streams.WorkSubject(r.Key.Tenant, p.stage), request{
 		SessionID: r.Key.Session, SourceLanguage: r.SourceLanguage, TargetLanguage: r.TargetLanguage,
 		Epoch: r.Epoch, Attempt: r.Attempt, Items: []menu.Item{r.Item},
 	})
@@ -118,8 +120,8 @@ func invalid(err error) error { return &stage.Error{Reason: stage.ReasonInvalidR
 func final(m *nats.Msg) bool { return m.Header.Get(HeaderFinal) == FinalValue }
 
 // send publishes a request and returns the subscription on which its replies come; the caller ends it. Each request has
-// an inbox of its own, so a reply that comes too late reaches nobody.
-func send(conn *nats.Conn, subject string, r request) (*nats.Subscription, error) {
+// an inbox of its own, so a reply that comes too late reaches nobody. It carries the trace that ctx is part of.
+func send(ctx context.Context, conn *nats.Conn, subject string, r request) (*nats.Subscription, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
@@ -130,7 +132,11 @@ func send(conn *nats.Conn, subject string, r request) (*nats.Subscription, error
 		return nil, fmt.Errorf("listen for the worker's replies: %w", err)
 	}
 	if err = replies.SetPendingLimits(maxPending, maxPendingBytes); err == nil {
-		err = conn.PublishRequest(subject, inbox, body)
+		msg := &nats.Msg{Subject: subject, Reply: inbox, Data: body}
+		if parent := trail.TraceParent(ctx); parent != "" {
+			msg.Header = nats.Header{eventstore.HeaderTraceParent: {parent}}
+		}
+		err = conn.PublishMsg(msg)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("send the request to %s: %w", subject, err), replies.Unsubscribe())

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"kondate/handlers/stage"
 )
 
 // errTooLong is matched by the error of an answer that is longer than any honest one.
@@ -20,7 +22,7 @@ func (e *cutOffError) Unwrap() error { return e.err }
 // the configured server only.
 func httpClient(transport http.RoundTripper, limit int64) *http.Client {
 	return &http.Client{
-		Transport:     bounded{transport, limit},
+		Transport:     bounded{stage.TraceRequests(transport), limit},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
