@@ -56,7 +56,7 @@ session, and ` + "`menu.evt.*.*.allergen.completed`" + ` is every allergen resul
 | ` + "`Kondate-Schema`" + ` | its version N |
 | ` + "`Kondate-Correlation-Id`" + ` | id of the session's first event |
 | ` + "`Kondate-Causation-Id`" + ` | id of the event that led to this one; none on a submission |
-| ` + "`traceparent`" + ` | W3C trace context; may be missing |
+| ` + "`traceparent`" + ` | W3C trace context: the span that caused the event; may be missing |
 | ` + "`Kondate-Restored`" + ` | only of an event that a restore brought back: its sequence in the lost log |
 
 The id is the UUIDv5 in the namespace ` + "`6f0b7c1e-3f0a-5c52-9d0e-1a7c3b9e4d21`" + ` of the JSON array ` + "`[tenant, session, lane, event, causation_id or \"\", n, [[menu_id, epoch, attempt], …]]`" + `;

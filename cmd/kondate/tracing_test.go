@@ -90,6 +90,7 @@ func TestTrace(t *testing.T) {
 			answer := submitTraced(t, s.running.HTTPURL, body(t, 5), parent)
 			finish(t, s.client(), answer)
 			entries := logOf(t, s.log(), answer.SessionID)
+			askForPicture(t, s, answer)
 			history := map[uint64]string{}
 			rows, err := s.pool.Query(t.Context(), "select seq, headers -> 'traceparent' ->> 0 from history where session_id = $1", answer.SessionID)
 			if err != nil {
@@ -112,6 +113,7 @@ func TestTrace(t *testing.T) {
 				t.Errorf("the request is %v in trace %s", post, post.trace)
 			}
 			spans := received.spans(post.trace)
+			checkPicture(t, received.spans(""), spans)
 			checkTree(t, spans, post, entries, history)
 			checkPages(t, received.spans(""), spans)
 			checkSecrets(t, received.spans(""), logged.String())
@@ -175,6 +177,32 @@ func checkTree(t *testing.T, spans []receivedSpan, post receivedSpan, entries []
 	}
 	if asked := the(t, spans, "ask "); !asked.failed || byID[asked.parent].name != "stage allergen" || asked.attributes["kondate.menu_id"] == "" {
 		t.Errorf("the call that failed: %+v", asked)
+	}
+}
+
+// askForPicture asks for a picture, in a request that is part of no trace, and waits for it.
+func askForPicture(t *testing.T, s *system, answer accepted) {
+	t.Helper()
+	if err := s.client().call(t.Context(), http.MethodPost, "/v1/menus/"+string(answer.Items[0].MenuID)+"/image", nil, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		entries := logOf(t, s.log(), answer.SessionID)
+		return entries[len(entries)-1].Type == "image.completed"
+	})
+}
+
+// checkPicture follows a request for a picture: it is a trace of its own that points to the submission's.
+func checkPicture(t *testing.T, all, session []receivedSpan) {
+	t.Helper()
+	post := the(t, all, "POST /v1/menus/:id/image")
+	if submitted := the(t, session, "append menu.submitted"); post.trace == submitted.trace || !slices.Contains(post.links, submitted.id) {
+		t.Errorf("%v in trace %s points to %v", post, post.trace, post.links)
+	}
+	requested := the(t, all, "append image.requested")
+	made := the(t, all, "make picture")
+	if requested.parent != post.id || made.parent != requested.id || the(t, all, "append image.completed").parent != made.id {
+		t.Errorf("the picture's spans: %v, %v", requested, made)
 	}
 }
 
