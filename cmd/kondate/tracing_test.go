@@ -43,7 +43,7 @@ func submitTraced(t *testing.T, base string, menu []byte, parent string) accepte
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer res.Body.Close() //nolint:errcheck // it was only read
 	raw, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusAccepted {
 		t.Fatalf("%d, %v: %s", res.StatusCode, err, raw)

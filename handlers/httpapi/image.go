@@ -78,7 +78,7 @@ func (a *API) sessionOf(ctx context.Context, c *fiber.Ctx, id menu.DishID) (menu
 	if !a.sees(c, key) {
 		return menu.Key{}, notFound("dish " + string(id))
 	}
-	about(c, key)
+	about(c, key) //nolint:contextcheck // it names the session in the request's own context
 	return key, nil
 }
 

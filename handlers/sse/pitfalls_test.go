@@ -18,6 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/eventstore/trail"
 	"kondate/handlers/sse"
 	"kondate/streams"
 	"kondate/streams/natstest"
@@ -72,7 +73,7 @@ func TestStreamsAreLoggedAtTheirEnd(t *testing.T) {
 	t.Parallel()
 	var log natstest.LogBuffer
 	s := start(t, configured(func(c *sse.Config) {
-		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Logger = slog.New(trail.NewHandler(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	}))
 	s.submit("s1", 1)
 	c := s.get(eventsPath("s1"))
@@ -83,7 +84,7 @@ func TestStreamsAreLoggedAtTheirEnd(t *testing.T) {
 	_ = c.conn.Close()
 	var line struct {
 		Msg      string        `json:"msg"`
-		Session  string        `json:"session"`
+		Session  string        `json:"session_id"`
 		Ended    string        `json:"ended"`
 		Duration time.Duration `json:"duration"`
 		Events   int           `json:"events"`
@@ -91,7 +92,7 @@ func TestStreamsAreLoggedAtTheirEnd(t *testing.T) {
 	}
 	s.wait("the end is logged", func() bool {
 		for text := range strings.Lines(log.String()) {
-			if json.Unmarshal([]byte(text), &line) == nil && line.Session == "public/s1" {
+			if json.Unmarshal([]byte(text), &line) == nil && line.Session == "s1" && line.Msg == "stream ended" {
 				return true
 			}
 		}
