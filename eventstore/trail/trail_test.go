@@ -77,3 +77,18 @@ func TestHandler(t *testing.T) {
 		t.Error("the zero key is about something")
 	}
 }
+
+// Without a tracer and a caller's trace, what every append and delivery does costs nothing.
+func TestOffCostsNothing(t *testing.T) { //nolint:paralleltest // allocations of others would be counted
+	key := menu.Key{Tenant: "acme", Session: "s1"}
+	n := testing.AllocsPerRun(100, func() {
+		ctx, span := trail.Start(trail.Continue(t.Context(), ""), nil, trace.SpanKindProducer, "append", "menu.submitted", key)
+		if trail.TraceParent(ctx) != "" || trail.Parse("").IsValid() || span.IsRecording() {
+			t.Error("there is a trace")
+		}
+		span.End()
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
