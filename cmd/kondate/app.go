@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"time"
 
@@ -19,10 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
-	"kondate/handlers/access"
-	"kondate/handlers/console"
 	"kondate/handlers/httpapi"
-	"kondate/handlers/sse"
 	"kondate/handlers/stage"
 	"kondate/projections"
 	"kondate/projections/postgres"
@@ -49,8 +45,9 @@ type app struct {
 	metrics *prometheus.Registry // of this process; nil in a command
 	tracer  trace.Tracer         // nil: nobody wants traces
 
-	web      *fiber.App // nil without the role api
-	localKey string     // API key of the commands beside this process; empty without the role api or in mode none
+	checks   []httpapi.Check // of /readyz, of the parts that are open
+	web      *fiber.App
+	localKey string // API key of the commands beside this process; empty in mode none
 
 	providers map[menu.Stage]stage.Provider // instead of the configured ones; for tests and benchmarks
 
@@ -233,114 +230,4 @@ func (a *app) stages() (part, error) {
 		}
 		return errors.Join(engine.Run(ctx), stop())
 	}}, nil
-}
-
-// api returns the parts that serve HTTP, and the URL they serve at.
-func (a *app) api(ctx context.Context) ([]part, string, error) {
-	store, reads, err := a.openStore("api")
-	if err != nil {
-		return nil, "", err
-	}
-	incarnation, err := streams.Identity(ctx, a.js)
-	if err != nil {
-		return nil, "", err
-	}
-	door, err := a.openDoor()
-	if err != nil {
-		return nil, "", err
-	}
-	a.localKey = door.localKey
-	queries := projections.NewQueries(a.pool)
-	hub, err := sse.NewHub(store, queries, streams.NewChannel(reads.Conn(), a.cfg.SSE.ChannelPrefix), sse.Config{
-		MaxConnections:           a.cfg.SSE.MaxConnections,
-		MaxConnectionsPerSession: a.cfg.SSE.MaxConnectionsPerSession,
-		MaxConnectionsPerAddress: a.cfg.SSE.MaxConnectionsPerAddress,
-		KeepaliveInterval:        a.cfg.SSE.KeepaliveInterval,
-		EventHistoryTTL:          a.cfg.SSE.EventHistoryTTL,
-		MaxEventSize:             int(a.cfg.SSE.MaxEventSize),
-		ReconnectInterval:        a.cfg.SSE.Reconnect.ReconnectInterval,
-		MaxReconnectAttempts:     a.cfg.SSE.Reconnect.MaxReconnectAttempts,
-		Incarnation:              incarnation,
-		Tenant:                   door.tenant,
-		Now:                      time.Now,
-		Logger:                   a.log,
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	api, err := httpapi.New(httpapi.Config{
-		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store),
-		Tenant: door.tenant, OnlySession: door.onlySession, StreamToken: door.streamToken,
-		Images: streams.NewImages(reads),
-		Checks: []httpapi.Check{
-			{Name: "log", Ready: func(ctx context.Context) error { _, err := store.Last(ctx); return err }},
-			{Name: "postgres", Ready: a.pool.Ping},
-		},
-		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log, Tracer: a.tracer,
-		Client: access.KeyID, RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
-		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	web := fiber.New(door.webConfig(fiber.Config{
-		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
-		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-	}))
-	api.Use(web)
-	for _, step := range door.middleware {
-		web.Use(step)
-	}
-	api.Routes(web)
-	a.web = web
-	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
-		return nil, "", fmt.Errorf("register the metrics of parked stages: %w", err)
-	}
-	if err := a.metrics.Register(newStreamsCollector(hub)); err != nil {
-		return nil, "", fmt.Errorf("register the metrics of streams: %w", err)
-	}
-	serveMetrics(web, a.metrics)
-	sse.NewHandler(hub, queries).Register(web)
-	if err := console.Routes(web); err != nil {
-		return nil, "", err
-	}
-	a.web = web
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
-	if err != nil {
-		return nil, "", fmt.Errorf("listen on http.addr %s: %w", a.cfg.HTTP.Addr, err)
-	}
-	return []part{{"streams", hub.Run}, {"http", func(ctx context.Context) error { return serveHTTP(ctx, web, api, hub, listener) }}}, "http://" + listener.Addr().String(), nil
-}
-
-const (
-	readTimeout = 30 * time.Second
-	idleTimeout = 2 * time.Minute
-	// httpStop bounds how long the server waits for requests that are under way when it stops.
-	httpStop = 3 * time.Second
-)
-
-// serveHTTP serves until ctx ends, then ends the streams and exports and lets the requests under way finish.
-func serveHTTP(ctx context.Context, web *fiber.App, api *httpapi.API, hub *sse.Hub, listener net.Listener) error {
-	served := make(chan error, 1)
-	go func() { served <- web.Listener(httpapi.Linger(listener)) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve HTTP: %w", err)
-	case <-ctx.Done():
-	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpStop)
-	defer cancel()
-	api.Close()
-	if err := hub.Close(stopCtx); err != nil {
-		return fmt.Errorf("end the streams: %w", err)
-	}
-	if err := web.ShutdownWithTimeout(httpStop); err != nil {
-		return fmt.Errorf("stop HTTP: %w", err)
-	}
-	// A shutdown that comes before the server has begun leaves the listener open, and the server then begins after it.
-	_ = listener.Close()
-	if err := <-served; !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
 }

@@ -76,6 +76,13 @@ func (a *app) openDoor() (door, error) {
 	return d, nil
 }
 
+// use puts what every request passes before its route.
+func (d door) use(web *fiber.App) {
+	for _, step := range d.middleware {
+		web.Use(step)
+	}
+}
+
 // webConfig adds what Fiber has to know of proxies. Without any, it believes no header about where a request comes from.
 func (d door) webConfig(cfg fiber.Config) fiber.Config {
 	cfg.EnableTrustedProxyCheck, cfg.TrustedProxies = true, d.proxies

@@ -14,7 +14,7 @@ import (
 type connection struct {
 	PID         int    `json:"pid"`
 	HTTPURL     string `json:"http_url"`
-	AuthMode    string `json:"auth_mode,omitempty"`   // empty: it serves no HTTP
+	AuthMode    string `json:"auth_mode,omitempty"`
 	KeysFile    string `json:"keys_file,omitempty"`   // of API keys; empty: it reads none
 	Key         string `json:"key,omitempty"`         // API key of the commands beside it; empty: none is needed
 	NATSURL     string `json:"nats_url,omitempty"`    // empty: the embedded server opens no port

@@ -11,7 +11,6 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -27,19 +26,8 @@ import (
 // fetch gets a path.
 func (s *system) fetch(t *testing.T, path string) (status int, mediaType string, body []byte) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.running.HTTPURL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := s.client().http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
-	if body, err = io.ReadAll(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, resp.Header.Get("Content-Type"), body
+	got := s.ask(t, path, s.running.Key)
+	return got.status, got.media, []byte(got.body)
 }
 
 // awaitOnStream follows a session until an event of a type comes.

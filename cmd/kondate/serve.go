@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"kondate/eventstore"
+	"kondate/handlers/httpapi"
 	"kondate/projections"
 	"kondate/streams"
 )
@@ -76,6 +77,7 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		return err
 	}
 	a.metrics = newMetrics()
+	a.checks = []httpapi.Check{httpapi.Answers("log", a.logAnswers), httpapi.Answers("postgres", a.pool.Ping)}
 	var parts []part
 	if a.private != nil {
 		parts = append(parts, a.database())
@@ -107,16 +109,14 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	}
 	r := running{Psql: a.psql, Durability: a.durability}
 	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, NATSSocket: string(a.socket), DatabaseURL: a.databaseURL}
-	if slices.Contains(roles, roleAPI) {
-		api, url, err := a.api(ctx)
-		if err != nil {
-			return err
-		}
-		r.HTTPURL, r.AuthMode, r.Key = url, a.cfg.Auth.Mode, a.localKey
-		if r.AuthMode == authKeys {
-			r.KeysFile = keysPath(a.cfg.Auth, a.cfg.DataDir)
-		}
-		parts = append(parts, api...)
+	web, url, err := a.openHTTP(ctx, roles)
+	if err != nil {
+		return err
+	}
+	parts = append(parts, web...)
+	r.HTTPURL, r.AuthMode, r.Key = url, a.cfg.Auth.Mode, a.localKey
+	if r.AuthMode == authKeys {
+		r.KeysFile = keysPath(a.cfg.Auth, a.cfg.DataDir)
 	}
 	if err := r.write(a.cfg.DataDir); err != nil {
 		return err

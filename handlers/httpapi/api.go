@@ -17,6 +17,7 @@ import (
 // API answers the HTTP requests that are neither a live stream nor the web page. It is safe for concurrent use.
 type API struct {
 	cfg         Config
+	probes      *Probes
 	limit       *limiter // nil: there is none
 	document    []byte   // of /openapi.json
 	documentTag string
@@ -31,10 +32,13 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a := &API{cfg: cfg.withDefaults(), closing: make(chan struct{})}
+	var err error
+	if a.probes, err = NewProbes(cfg.Readiness, cfg.Logger); err != nil {
+		return nil, err
+	}
 	if cfg.RateLimit > 0 {
 		a.limit = newLimiter(cfg.RateLimit, cfg.RateBurst, time.Now)
 	}
-	var err error
 	if a.document, err = a.description(); err != nil {
 		return nil, err
 	}

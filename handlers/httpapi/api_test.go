@@ -1,8 +1,6 @@
 package httpapi_test
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,29 +12,6 @@ import (
 	"kondate/domain/menu"
 	"kondate/handlers/httpapi"
 )
-
-func TestProbes(t *testing.T) {
-	t.Parallel()
-	ready := func(context.Context) error { return nil }
-	away := func(context.Context) error { return errors.New("no route to 10.1.2.3") }
-	h := newHarness(t, func(c *httpapi.Config) {
-		c.Checks = []httpapi.Check{{Name: "log", Ready: ready}, {Name: "postgres", Ready: ready}}
-	})
-	if res := h.get(t, "/healthz"); res.status != http.StatusOK || string(res.body) != `{"status":"ok"}` {
-		t.Errorf("healthz: %d %s", res.status, res.body)
-	}
-	if res := h.get(t, "/readyz"); res.status != http.StatusOK || !strings.Contains(string(res.body), "postgres") {
-		t.Errorf("readyz: %d %s", res.status, res.body)
-	}
-	h = newHarness(t, func(c *httpapi.Config) {
-		c.Checks = []httpapi.Check{{Name: "log", Ready: ready}, {Name: "postgres", Ready: away}}
-	})
-	p := h.get(t, "/readyz").problem(t, http.StatusServiceUnavailable)
-	if len(p.Errors) != 1 || p.Errors[0].Field != "postgres" || !strings.Contains(p.Errors[0].Problem, "10.1.2.3") {
-		t.Errorf("readyz: %+v", p)
-	}
-	h.get(t, "/healthz")
-}
 
 // A panic of a handler is one client's 500 and a line in the log, with the stack there and not in the answer.
 func TestPanicIsContained(t *testing.T) {
@@ -84,11 +59,14 @@ func TestOneSession(t *testing.T) {
 
 func TestConfigValidate(t *testing.T) {
 	t.Parallel()
-	err := httpapi.Config{Checks: []httpapi.Check{{Name: "x"}}, WaitTimeout: -1, RequestTimeout: time.Minute}.Validate()
-	for _, name := range []string{"Log", "Rows", "Reservations", "Tenant", "Now", "Logger", "Checks[0]", "BatchSize", "WaitTimeout", "RequestTimeout"} {
+	err := httpapi.Config{Readiness: httpapi.Readiness{Checks: []httpapi.Check{{Name: "x"}}}, WaitTimeout: -1, RequestTimeout: time.Minute}.Validate()
+	for _, name := range []string{"Log", "Rows", "Reservations", "Tenant", "Now", "Logger", "BatchSize", "WaitTimeout", "RequestTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), "Config."+name) {
 			t.Errorf("%s is not named: %v", name, err)
 		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "Readiness.Checks[0]") {
+		t.Errorf("a check without a question was taken: %v", err)
 	}
 	if _, err := httpapi.New(httpapi.Config{}); err == nil {
 		t.Error("an empty Config was taken")

@@ -74,12 +74,6 @@ type Reservations interface {
 	Reserve(ctx context.Context, key menu.Key, ids []menu.DishID) error
 }
 
-// Check is one part that has to work before the process takes requests.
-type Check struct {
-	Name  string                          // "log", "postgres"
-	Ready func(ctx context.Context) error // nil: ready; else why not
-}
-
 // Config holds what the API works with. All fields without a default are required.
 type Config struct {
 	Log            Log
@@ -91,7 +85,7 @@ type Config struct {
 	Tenant         func(*fiber.Ctx) menu.Tenant    // who asks; the result must not refer to the request's memory
 	OnlySession    func(*fiber.Ctx) menu.SessionID // the only session that a request may see; empty: all of its tenant, which is the default
 	StreamToken    func(menu.Key) string           // what stream_url gets as ?token=; nil: nothing
-	Checks         []Check                         // of /readyz; may be empty
+	Readiness      Readiness                       // what /readyz tells
 	BatchSize      int                             // dishes in one menu.submitted event at most
 	RequestTimeout time.Duration                   // a request's deadline; default 10 s, at most 45 s
 	WaitTimeout    time.Duration                   // how long a read waits for the projection; default 5 s
@@ -123,9 +117,7 @@ func (c Config) Validate() error {
 	require(c.Tenant != nil, "Tenant")
 	require(c.Now != nil, "Now")
 	require(c.Logger != nil, "Logger")
-	for i, check := range c.Checks {
-		require(check.Name != "" && check.Ready != nil, fmt.Sprintf("Checks[%d]", i))
-	}
+	errs = append(errs, c.Readiness.Validate())
 	if c.BatchSize < 1 {
 		errs = append(errs, fmt.Errorf("httpapi: Config.BatchSize is %d, want at least 1", c.BatchSize))
 	}

@@ -162,10 +162,10 @@ func (line trouble) try(t *testing.T) {
 		if line.operation == "retryFailures" && line.status == http.StatusInsufficientStorage {
 			c.Failures = parkedOne{&key}
 		}
-		c.Checks = []httpapi.Check{{Name: "log", Ready: func(ctx context.Context) error {
+		c.Readiness.Checks = []httpapi.Check{httpapi.Answers("log", func(ctx context.Context) error {
 			_, err := c.Log.LoadLane(ctx, menu.Key{}, menu.LaneMenu, 0)
 			return err
-		}}}
+		})}
 	})
 	posted := h.post(t, oneSoba, "Idempotency-Key: soba").accepted(t)
 	key = menu.Key{Tenant: menu.DefaultTenant, Session: posted.SessionID}

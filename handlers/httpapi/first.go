@@ -31,10 +31,7 @@ const preflightAge = 600
 // Use adds what every request passes first: a name, the security headers, the end of a panic, and the answers to other
 // origins. Call it before anything else is registered. Authentication belongs between Use and [API.Routes].
 func (a *API) Use(app *fiber.App) {
-	knownMethods(app)
-	app.Use(named)
-	app.Use(a.observed)
-	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: a.panicked}))
+	a.probes.use(app, a.observed)
 	if origins := a.cfg.CORSOrigins; len(origins) > 0 {
 		app.Use(cors.New(cors.Config{
 			AllowOrigins: strings.Join(origins, ","), AllowMethods: "GET,HEAD,POST,DELETE",
@@ -43,6 +40,19 @@ func (a *API) Use(app *fiber.App) {
 			MaxAge:        preflightAge,
 		}))
 	}
+}
+
+// Use adds what every request passes first in every process; see [API.Use].
+func (p *Probes) Use(app *fiber.App) { p.use(app) }
+
+// use is Use with steps that see a request when it has its name, and its answer when a panic has become one.
+func (p *Probes) use(app *fiber.App, steps ...fiber.Handler) {
+	knownMethods(app)
+	app.Use(named)
+	for _, step := range steps {
+		app.Use(step)
+	}
+	app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: p.panicked}))
 }
 
 // knownMethods answers methods that the router does not know: it would do so in plain text.
@@ -83,7 +93,7 @@ func always(c *fiber.Ctx) {
 // requestID returns the name of a request, once [named] has seen it.
 func requestID(c *fiber.Ctx) string { return utils.CopyString(c.GetRespHeader(HeaderRequestID)) }
 
-func (a *API) panicked(c *fiber.Ctx, value any) {
-	a.cfg.Logger.LogAttrs(c.UserContext(), slog.LevelError, "request handler panicked", slog.String("request_id", requestID(c)),
+func (p *Probes) panicked(c *fiber.Ctx, value any) {
+	p.logger.LogAttrs(c.UserContext(), slog.LevelError, "request handler panicked", slog.String("request_id", requestID(c)),
 		slog.String("method", c.Method()), slog.String("path", c.Path()), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 }

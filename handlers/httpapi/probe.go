@@ -1,47 +1,174 @@
 package httpapi
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
-	"sync"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/singleflight"
 
 	"kondate/domain/menu"
 )
 
-// health is the answer of a probe.
+const (
+	// lookTimeout bounds what the checks of /readyz may take together: whatever hangs has not answered by then.
+	lookTimeout = 3 * time.Second
+	// lookGrace is how much later those are given up that do not even notice the end of their time.
+	lookGrace = 250 * time.Millisecond
+)
+
+// Readiness is what /readyz tells of a process. Its checks are made at the same time, and once for all who ask meanwhile.
+type Readiness struct {
+	Roles      []string // of the process
+	Durability string   // the guarantee in force, in a sentence
+	Checks     []Check  // may be empty
+}
+
+// Check looks at one part of the process.
+type Check struct {
+	Name string // "log", "postgres"
+	// Look returns the part's state, or why it cannot do its work.
+	Look func(ctx context.Context) (PartState, error)
+}
+
+// Answers is the check of a part that answers or does not, and has nothing else to tell.
+func Answers(name string, ask func(ctx context.Context) error) Check {
+	return Check{Name: name, Look: func(ctx context.Context) (PartState, error) { return PartState{State: StateReady}, ask(ctx) }}
+}
+
+// StateReady is the state of a part that works and has no other.
+const StateReady = "ready"
+
+// PartState is how a part is that works.
+type PartState struct {
+	State   string             `json:"state" jsonschema:"ready, or what the part says of itself, such as active or standby."`
+	Notes   []string           `json:"notes,omitempty" jsonschema:"What somebody should know although the part does its work."`
+	Figures map[string]float64 `json:"figures,omitempty"`
+}
+
+// partStatus is a part in the answer.
+type partStatus struct {
+	Name string `json:"name"`
+	PartState
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Status     string       `json:"status"`
+	Roles      []string     `json:"roles" jsonschema:"What the process does."`
+	Durability string       `json:"durability" jsonschema:"What an acknowledged event survives."`
+	Parts      []partStatus `json:"parts"`
+}
+
+// health is the answer of /healthz.
 type health struct {
-	Status string   `json:"status"`
-	Parts  []string `json:"parts,omitempty" jsonschema:"What was asked."`
+	Status string `json:"status"`
+}
+
+// Probes answers whether the process lives and whether it can do its work. An [API] has its own; a process that serves
+// nothing else has one.
+type Probes struct {
+	ready  Readiness
+	logger *slog.Logger
+	looks  singleflight.Group
+}
+
+// NewProbes returns the probes of a process, or what is wrong with the settings.
+func NewProbes(ready Readiness, logger *slog.Logger) (*Probes, error) {
+	if logger == nil {
+		return nil, errors.New("httpapi: the Logger of the probes is missing")
+	}
+	if err := ready.Validate(); err != nil {
+		return nil, err
+	}
+	return &Probes{ready: ready, logger: logger}, nil
+}
+
+// Validate names every setting that is missing.
+func (r Readiness) Validate() error {
+	var errs []error
+	for i, check := range r.Checks {
+		if check.Name == "" || check.Look == nil {
+			errs = append(errs, fmt.Errorf("httpapi: Readiness.Checks[%d] is missing", i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Routes adds /healthz and /readyz, and answers every other path that has no route. Call it after the other routes. The
+// app's ErrorHandler has to be [ErrorHandler].
+func (p *Probes) Routes(app *fiber.App) {
+	app.Get(pathHealth, p.healthz)
+	app.Get(pathReady, p.readyz)
+	app.Use(func(*fiber.Ctx) error {
+		return newProblem(http.StatusNotFound, "not-found", "There is no such thing", "this process has not the role api: it serves /healthz, /readyz and /metrics only")
+	})
 }
 
 // healthz says that the process answers; it asks nobody else.
-func (a *API) healthz(c *fiber.Ctx) error {
+func (p *Probes) healthz(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(health{Status: "ok"})
 }
 
-// readyz says whether every part works, and if not, which one does not and why.
-func (a *API) readyz(c *fiber.Ctx) error {
-	ctx, cancel := a.deadline(c)
-	defer cancel()
-	names, failures := make([]string, len(a.cfg.Checks)), make([]error, len(a.cfg.Checks))
-	var wg sync.WaitGroup
-	for i, check := range a.cfg.Checks {
-		names[i] = check.Name
-		wg.Go(func() { failures[i] = check.Ready(ctx) })
-	}
-	wg.Wait()
-	p := newProblem(http.StatusServiceUnavailable, "not-ready", "The service is not ready", "")
-	p.after = retryAfter
-	for i, err := range failures {
-		if err != nil {
-			p.Errors = append(p.Errors, menu.FieldError{Field: names[i], Problem: err.Error()})
+// readyz says how every part is, and if one does not work, which one and why.
+func (p *Probes) readyz(c *fiber.Ctx) error {
+	shared, _, _ := p.looks.Do("", func() (any, error) { return p.look(c.UserContext()), nil })
+	looks, _ := shared.([]look)
+	refusal := newProblem(http.StatusServiceUnavailable, "not-ready", "The service is not ready", "")
+	refusal.after = retryAfter
+	answer := readiness{Status: StateReady, Roles: p.ready.Roles, Durability: p.ready.Durability, Parts: make([]partStatus, len(looks))}
+	for i, l := range looks {
+		answer.Parts[i] = partStatus{p.ready.Checks[i].Name, l.state}
+		if l.err != nil {
+			refusal.Errors = append(refusal.Errors, menu.FieldError{Field: p.ready.Checks[i].Name, Problem: l.err.Error()})
 		}
 	}
-	if len(p.Errors) > 0 {
-		return p
+	if len(refusal.Errors) > 0 {
+		return refusal
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.JSON(health{Status: "ready", Parts: names})
+	return c.JSON(answer)
+}
+
+// look is what a check found.
+type look struct {
+	state PartState
+	err   error
+}
+
+// look makes all checks. One that does not come back is left behind: it must not hide what the others say.
+func (p *Probes) look(ctx context.Context) []look {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	type found struct {
+		check int
+		look
+	}
+	answers := make(chan found, len(p.ready.Checks))
+	looks := make([]look, len(p.ready.Checks))
+	for i, check := range p.ready.Checks {
+		looks[i].err = fmt.Errorf("no answer within %s", lookTimeout)
+		go func() {
+			state, err := check.Look(ctx)
+			answers <- found{i, look{state, err}}
+		}()
+	}
+	late := time.NewTimer(lookTimeout + lookGrace)
+	defer late.Stop()
+	for range looks {
+		select {
+		case a := <-answers:
+			if a.err == nil || !errors.Is(a.err, context.DeadlineExceeded) {
+				looks[a.check] = a.look
+			}
+		case <-late.C:
+			return looks
+		}
+	}
+	return looks
 }

@@ -134,12 +134,12 @@ func (a *API) routes() []route {
 		{openapi.Operation{
 			Method: http.MethodGet, Path: pathHealth, ID: "health", Tag: tagService, Summary: "The process answers", Access: openapi.ByAnybody,
 			Answers: []openapi.Answer{openapi.JSON[health](http.StatusOK, "It does.")},
-		}, a.healthz, false},
+		}, a.probes.healthz, false},
 		{openapi.Operation{
 			Method: http.MethodGet, Path: pathReady, ID: "ready", Tag: tagService, Summary: "Every part works", Access: openapi.ByAnybody,
-			Answers:  []openapi.Answer{openapi.JSON[health](http.StatusOK, "They do.")},
-			Problems: openapi.Problems{503: "`errors` names the parts that do not work."},
-		}, a.readyz, false},
+			Answers:  []openapi.Answer{openapi.JSON[readiness](http.StatusOK, "They do; how each of them is.")},
+			Problems: openapi.Problems{503: "`errors` names the parts that do not work, and why."},
+		}, a.probes.readyz, false},
 		{openapi.Operation{
 			Method: http.MethodGet, Path: pathOpenAPI, ID: "describeAPI", Tag: tagService, Summary: "This description", Access: openapi.ByAnybody,
 			Parameters: []openapi.Parameter{have},
