@@ -31,6 +31,9 @@ type Config struct {
 
 	// Tracer makes a span of each append; nil: none.
 	Tracer trace.Tracer
+
+	// Appended is told of every append that had something to send, when its answer is there; nil: nobody is.
+	Appended func(Appended)
 }
 
 // appendsUnderWay bounds the appends that one store has sent and that the broker has not answered. The broker fsyncs
@@ -77,7 +80,7 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 	}
 	ctx, span := trail.Start(ctx, s.cfg.Tracer, trace.SpanKindProducer, "append", string(events[0].Event.Type()), key)
 	defer span.End()
-	receipt, err := s.send(ctx, key, expected, events)
+	receipt, err := s.record(ctx, key, expected, events)
 	if !span.IsRecording() {
 		return receipt, err
 	}
@@ -93,7 +96,8 @@ func (s *JetStream) append(ctx context.Context, key menu.Key, expected *uint64, 
 	return receipt, err
 }
 
-func (s *JetStream) send(ctx context.Context, key menu.Key, expected *uint64, events []Proposed) (Receipt, error) {
+// record encodes the events, sends them, and tells whoever counts appends how that went.
+func (s *JetStream) record(ctx context.Context, key menu.Key, expected *uint64, events []Proposed) (Receipt, error) {
 	msgs, ids, err := encodeAll(ctx, key, expected != nil, s.cfg.MaxEventSize, events)
 	if err != nil {
 		return Receipt{}, err
@@ -102,16 +106,26 @@ func (s *JetStream) send(ctx context.Context, key menu.Key, expected *uint64, ev
 		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*expected, 10))
 		msgs[0].Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, streams.LaneFilter(key, menu.LaneMenu))
 	}
+	began := time.Now()
+	receipt, readBack, err := s.send(ctx, key, expected, events[0].Event.Type().Lane(), msgs, ids)
+	if s.cfg.Appended != nil {
+		s.cfg.Appended(newAppended(msgs, receipt, err, readBack, time.Since(began)))
+	}
+	return receipt, err
+}
+
+// send takes its turn, publishes the messages, and finds out how that ended; readBack says that it had to look in the log.
+func (s *JetStream) send(ctx context.Context, key menu.Key, expected *uint64, lane menu.Lane, msgs []*nats.Msg, ids []string) (receipt Receipt, readBack bool, err error) {
 	select {
 	case s.turns <- struct{}{}:
 		defer func() { <-s.turns }()
 	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
+		return Receipt{}, false, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
 	}
 	if ctx.Err() != nil { // nothing was sent: the only end of a context whose outcome is known
-		return Receipt{}, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
+		return Receipt{}, false, fmt.Errorf("append to session %s: %w", key, context.Cause(ctx))
 	}
-	receipt := Receipt{IDs: ids}
+	receipt = Receipt{IDs: ids}
 	// A broker that went away with the message in its hands never answers: its caller's time is not all spent on it.
 	first, cancel := context.WithTimeout(ctx, settleTimeout)
 	receipt.Seq, receipt.Already, err = s.publish(first, msgs)
@@ -124,15 +138,16 @@ func (s *JetStream) send(ctx context.Context, key menu.Key, expected *uint64, ev
 		receipt.Seq, receipt.Already, err = s.publish(again, msgs)
 	}
 	if err == nil {
-		return receipt, nil
+		return receipt, false, nil
 	}
 	if full := s.full(ctx, err); full != nil {
-		return Receipt{}, full
+		return Receipt{}, false, full
 	}
 	if !ambiguous(err) {
-		return Receipt{}, fmt.Errorf("append to session %s: %w", key, err)
+		return Receipt{}, false, fmt.Errorf("append to session %s: %w", key, err)
 	}
-	return s.settle(ctx, key, expected, events[0].Event.Type().Lane(), receipt, err)
+	receipt, err = s.settle(ctx, key, expected, lane, receipt, err)
+	return receipt, true, err
 }
 
 // encodeAll checks that the events belong together and encodes them. What caused them is the span that ctx is in.

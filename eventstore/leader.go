@@ -90,6 +90,15 @@ func (s *JetStream) Newest(ctx context.Context) (uint64, error) {
 	return s.lastOf(ctx, streams.AllEvents)
 }
 
+// FirstAfter returns the first event after a sequence that the log holds; false if there is none. The leader answers.
+func (s *JetStream) FirstAfter(ctx context.Context, seq uint64) (Entry, bool, error) {
+	e, found, err := s.next(ctx, streams.AllEvents, seq+1)
+	if err != nil {
+		return Entry{}, false, fmt.Errorf("read the first event after %d: %w", seq, err)
+	}
+	return e, found, nil
+}
+
 // lastOf returns the sequence of the last message on a filter, 0 if there is none.
 func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
 	answer, err := s.get(ctx, getRequest{LastFor: filter})

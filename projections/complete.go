@@ -76,6 +76,7 @@ func (t *term) completeBeside(ctx context.Context, due []sessionRecord) {
 // unfinished reports something that failed beside the projection and is tried again by a later sweep.
 func (p *Projector) unfinished(ctx context.Context, err error) {
 	if ctx.Err() == nil {
+		p.status.failed(err)
 		p.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "work beside the projection failed, it is tried again", slog.Any("error", err))
 	}
 }
@@ -125,7 +126,10 @@ func (t *term) appendMenu(ctx context.Context, r sessionRecord, decide func(now 
 		for i, e := range events {
 			proposed[i] = eventstore.Proposed{Event: e, Time: now, Causation: r.lastID, Correlation: r.correlation}
 		}
-		_, err = t.projector.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...)
+		var receipt eventstore.Receipt
+		if receipt, err = t.projector.log.AppendMenu(ctx, r.Key, r.MenuSeq, proposed...); err == nil && !receipt.Already {
+			t.projector.status.appended(events)
+		}
 	}
 	if _, rejected := errors.AsType[*menu.RejectedError](err); rejected || errors.Is(err, eventstore.ErrConflict) {
 		return nil

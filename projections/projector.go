@@ -40,8 +40,10 @@ type ProjectorConfig struct {
 	ProgressInterval time.Duration
 	// Pictures is the store of pictures, which loses those of erased sessions. Nil: there is none.
 	Pictures Pictures
-	Logger   *slog.Logger
-	Tracer   trace.Tracer // of pages and the rows that they write; nil: none
+	// Written is told of every page that was committed. Nil: nobody is.
+	Written func(Page)
+	Logger  *slog.Logger
+	Tracer  trace.Tracer // of pages and the rows that they write; nil: none
 }
 
 const (
@@ -63,14 +65,15 @@ const (
 
 // Projector keeps the read models in step with the log. Any number may run on one database; one of them works.
 type Projector struct {
-	pool *pgxpool.Pool
-	log  Log
-	cfg  ProjectorConfig
+	pool   *pgxpool.Pool
+	log    Log
+	cfg    ProjectorConfig
+	status status
 }
 
 // NewProjector returns a projector of the live version. Pool and log stay the caller's.
 func NewProjector(pool *pgxpool.Pool, log Log, cfg ProjectorConfig) *Projector {
-	return &Projector{pool: pool, log: log, cfg: cfg}
+	return &Projector{pool: pool, log: log, cfg: cfg, status: status{now: ProjectorStatus{State: ProjectorStarting}}}
 }
 
 // Run projects until ctx ends, and then returns ctx's error. A standby waits inside; Postgres or a broker that is away
@@ -91,6 +94,8 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector goes on with another version", slog.Any("reason", err))
 			continue
 		}
+		p.status.enter(ProjectorFailing)
+		p.status.failed(err)
 		if t.progress {
 			pause.Reset()
 		}
@@ -162,11 +167,12 @@ func takeLock(ctx context.Context, conn *pgx.Conn, lock int) error {
 }
 
 // waitForLead returns when conn holds the lock of the lead.
-func waitForLead(ctx context.Context, conn *pgx.Conn) error {
+func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		if leads, err := tryLock(ctx, conn, lockLead); err != nil || leads {
 			return err
 		}
+		p.status.enter(ProjectorStandby)
 		select {
 		case <-time.After(standbyInterval):
 		case <-ctx.Done():

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,12 +35,13 @@ func (t *term) lead(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disconnect(ctx, conn)) }()
-	if err := waitForLead(ctx, conn); err != nil {
+	if err := p.waitForLead(ctx, conn); err != nil {
 		return err
 	}
 	if t.writer, err = p.begin(ctx, conn); err != nil {
 		return err
 	}
+	p.status.enter(ProjectorActive)
 	p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector leads", slog.Int("version", t.at.version), slog.Uint64("after", t.at.seq), slog.String("stream", t.at.identity))
 	t.appends.SetLimit(maxAppends)
 	g, ctx := errgroup.WithContext(ctx)
@@ -71,9 +73,13 @@ func (t *term) project(ctx context.Context, entries []eventstore.Entry) error {
 		}
 		t.checked = true
 	}
+	began := t.begun(time.Now())
+	defer t.idle()
 	return t.store(ctx, entries, func(p *page) {
 		t.progress = true
+		t.written(p, began)
 		t.completeBeside(ctx, p.due())
 		t.purgeSoon(p)
+		began = t.begun(time.Now())
 	})
 }

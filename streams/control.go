@@ -31,6 +31,17 @@ type Backlog struct {
 	Waiting     uint64     `json:"waiting"`      // failed attempts that wait for their time
 	Paused      bool       `json:"paused"`       // by somebody
 	PausedUntil time.Time  `json:"paused_until"` // zero: it is not paused, or until somebody resumes it
+
+	Consumers []ConsumerBacklog `json:"-"` // of which the numbers above are the sum
+}
+
+// ConsumerBacklog is what one consumer of a stage has before it.
+type ConsumerBacklog struct {
+	Name        string
+	Pending     uint64 // messages that nobody has taken yet
+	InHand      int    // messages that were delivered and are not answered
+	Redelivered int    // of these, those that were delivered before
+	Paused      bool
 }
 
 // Backlogs looks at the consumers of all stages.
@@ -54,6 +65,7 @@ func Backlogs(ctx context.Context, js jetstream.JetStream) ([]Backlog, error) {
 			info := consumer.CachedInfo()
 			b.Pending += info.NumPending
 			b.InHand += info.NumAckPending
+			b.Consumers = append(b.Consumers, ConsumerBacklog{c.name, info.NumPending, info.NumAckPending, info.NumRedelivered, info.Paused})
 			if info.Paused {
 				b.Paused = true
 				if until := info.Config.PauseUntil; until != nil && time.Until(*until) < pauseForEver/2 {

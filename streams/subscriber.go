@@ -58,14 +58,15 @@ type Subscriber struct {
 	closing chan struct{} // closed when Close begins
 	abandon chan struct{} // closed when Close gives up waiting
 
-	mu     sync.Mutex // guards closed, and subs against Close
+	mu     sync.Mutex // guards closed and pulls, and subs against Close
 	closed bool
 	subs   sync.WaitGroup // subscriptions with their messages
+	pulls  map[string]Pull
 }
 
 // NewSubscriber returns a subscriber.
 func NewSubscriber(cfg SubscriberConfig) *Subscriber {
-	return &Subscriber{cfg: cfg, closing: make(chan struct{}), abandon: make(chan struct{})}
+	return &Subscriber{cfg: cfg, closing: make(chan struct{}), abandon: make(chan struct{}), pulls: map[string]Pull{}}
 }
 
 // Subscribe hands out the messages of a topic's consumer until ctx ends, the subscriber is closed or the connection is
@@ -88,7 +89,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	turn := make(chan struct{})
 	close(turn)
 	sub := &subscription{
-		Subscriber: s, consumer: consumer, log: s.cfg.Logger.With(slog.String("consumer", topic)),
+		Subscriber: s, topic: topic, consumer: consumer, log: s.cfg.Logger.With(slog.String("consumer", topic)),
 		out: make(chan *message.Message), slots: make(chan struct{}, s.cfg.InFlight), turn: turn,
 	}
 	s.subs.Go(func() {
@@ -140,6 +141,7 @@ func (s *Subscriber) Close() error {
 type subscription struct {
 	*Subscriber
 
+	topic    string
 	consumer jetstream.Consumer
 	log      *slog.Logger
 	out      chan *message.Message
@@ -158,6 +160,7 @@ func (s *subscription) run(ctx context.Context) {
 	pause.MaxInterval = maxFetchPause
 	for ctx.Err() == nil {
 		err := s.fetch(ctx)
+		s.pulled(s.topic, err)
 		switch {
 		case err == nil:
 			pause.Reset()
@@ -196,6 +199,7 @@ func (s *subscription) fetch(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	s.pulling(s.topic)
 	start := time.Now()
 	batch, err := s.consumer.Fetch(free, jetstream.FetchMaxWait(fetchExpiry))
 	if err != nil {

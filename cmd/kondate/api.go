@@ -42,6 +42,7 @@ func (a *app) api(ctx context.Context, door door, roles []string) (parts []part,
 	if err != nil {
 		return nil, nil, err
 	}
+	a.checks = append(a.checks, httpapi.Check{Name: "streams", Look: streamsWatch{hub, store}.check})
 	api, err := httpapi.New(httpapi.Config{
 		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store),
 		Tenant: door.tenant, OnlySession: door.onlySession, StreamToken: door.streamToken,
@@ -57,11 +58,8 @@ func (a *app) api(ctx context.Context, door door, roles []string) (parts []part,
 	api.Use(a.web)
 	door.use(a.web)
 	api.Routes(a.web)
-	if err := a.metrics.Register(newParkedCollector(queries, a.log)); err != nil {
-		return nil, nil, fmt.Errorf("register the metrics of parked stages: %w", err)
-	}
-	if err := a.metrics.Register(newStreamsCollector(hub)); err != nil {
-		return nil, nil, fmt.Errorf("register the metrics of streams: %w", err)
+	if err := a.register("the API", newParkedCollector(queries, a.log), newStreamsCollector(hub, a.log)); err != nil {
+		return nil, nil, err
 	}
 	serveMetrics(a.web, a.metrics)
 	sse.NewHandler(hub, queries).Register(a.web)

@@ -42,8 +42,10 @@ type app struct {
 	databaseURL string
 	psql        string
 
-	metrics *prometheus.Registry // of this process; nil in a command
-	tracer  trace.Tracer         // nil: nobody wants traces
+	connections []connected          // to NATS
+	metrics     *prometheus.Registry // of this process; nil in a command
+	appends     *appendMetrics       // among them
+	tracer      trace.Tracer         // nil: nobody wants traces
 
 	checks   []httpapi.Check // of /readyz, of the parts that are open
 	web      *fiber.App
@@ -114,6 +116,7 @@ func (a *app) connect(purpose string) (jetstream.JetStream, error) {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	a.onClose(func(context.Context) error { nc.Close(); return nil })
+	a.connections = append(a.connections, connected{purpose, nc})
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
@@ -126,7 +129,9 @@ func (a *app) openStore(purpose string) (store *eventstore.JetStream, reads jets
 	if reads, err = a.connect(purpose); err != nil {
 		return nil, nil, err
 	}
-	return eventstore.NewJetStream(a.js, eventstore.Config{MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log, Reads: reads, Tracer: a.tracer}), reads, nil
+	return eventstore.NewJetStream(a.js, eventstore.Config{
+		MaxEventSize: int(a.cfg.SSE.MaxEventSize), Logger: a.log, Reads: reads, Tracer: a.tracer, Appended: a.appends.of(purpose),
+	}), reads, nil
 }
 
 // openDatabase connects to Postgres, or starts a private one, and brings its schema up to date.
@@ -182,7 +187,14 @@ func (a *app) projector() (part, error) {
 	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
 	cfg.Pictures = streams.NewImages(a.js)
 	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
+	metrics := newPageMetrics()
+	cfg.Written = metrics.written
 	p := projections.NewProjector(a.pool, store, cfg)
+	w := projectorWatch{projector: p, pool: a.pool, log: store}
+	a.checks = append(a.checks, httpapi.Check{Name: "projector", Look: w.check})
+	if err := a.register("the projector", metrics.events, metrics.seconds, w.status(a.log), w.lags(a.log)); err != nil {
+		return part{}, err
+	}
 	return part{"projector", p.Run}, nil
 }
 
@@ -219,8 +231,9 @@ func (a *app) stages() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	if err := a.metrics.Register(engine); err != nil {
-		return part{}, fmt.Errorf("register the metrics of the stages: %w", err)
+	a.checks = append(a.checks, httpapi.Check{Name: "stages", Look: stagesWatch{engine, deliveries}.check})
+	if err := a.register("the stages", engine, newConsumersCollector(deliveries, a.log)); err != nil {
+		return part{}, err
 	}
 	process := uuid.NewString()
 	return part{"stages", func(ctx context.Context) error {

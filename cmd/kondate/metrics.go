@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -13,14 +15,52 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"kondate/handlers/openapi"
+	"kondate/handlers/stage"
 	"kondate/projections"
 )
 
-// newMetrics returns a registry with the metrics of the process itself.
-func newMetrics() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
+// openMetrics makes the registry, with the metrics that every process has.
+func (a *app) openMetrics(roles []string) error {
+	a.metrics, a.appends = prometheus.NewRegistry(), newAppendMetrics()
+	return a.register("the process", append(
+		[]prometheus.Collector{
+			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+			buildInfo(), rolesInfo(roles), a.logInfo(), newLogCollector(a.js, a.log), newConnectionsCollector(a), newPoolCollector(a.pool, a.log),
+		}, a.appends.collectors()...)...)
+}
+
+// register adds the metrics of a part.
+func (a *app) register(of string, all ...prometheus.Collector) error {
+	for _, c := range all {
+		if err := a.metrics.Register(c); err != nil {
+			return fmt.Errorf("register the metrics of %s: %w", of, err)
+		}
+	}
+	return nil
+}
+
+// buildInfo says which program this is.
+func buildInfo() prometheus.Collector {
+	labels := prometheus.Labels{"version": "unknown", "revision": "unknown", "goversion": "unknown"}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		labels["version"], labels["goversion"] = info.Main.Version, info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				labels["revision"] = s.Value
+			}
+		}
+	}
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "kondate_build_info", Help: "1; the labels say which program this is.", ConstLabels: labels})
+	g.Set(1)
+	return g
+}
+
+func rolesInfo(roles []string) prometheus.Collector {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kondate_role", Help: "1 for each role of the process."}, []string{"role"})
+	for _, r := range roles {
+		g.WithLabelValues(r).Set(1)
+	}
+	return g
 }
 
 // serveMetrics answers GET /metrics.
@@ -38,40 +78,40 @@ func metricsOperation() openapi.Operation {
 	}
 }
 
-// parkedTimeout bounds the look at the database for one scrape.
-const parkedTimeout = 5 * time.Second
-
-// parkedCollector tells how much is parked, as the rows say at the time of the scrape.
-type parkedCollector struct {
-	parked func(context.Context) ([]projections.ParkedCount, error)
-	log    *slog.Logger
-	dishes *prometheus.Desc
-	oldest *prometheus.Desc
-}
-
-func newParkedCollector(queries *projections.Queries, log *slog.Logger) *parkedCollector {
-	return &parkedCollector{
-		parked: queries.Parked, log: log,
-		dishes: prometheus.NewDesc("kondate_parked_dishes", "Dishes for which a stage is parked.", []string{"stage", "reason"}, nil),
-		oldest: prometheus.NewDesc("kondate_parked_oldest_seconds", "Age of the stage that is parked for the longest time.", []string{"stage", "reason"}, nil),
+// newParkedCollector tells how much is parked, as the rows say. Reasons that another team's worker gives are put together:
+// there may be any number of them.
+func newParkedCollector(queries *projections.Queries, log *slog.Logger) prometheus.Collector {
+	type group struct{ stage, reason string }
+	type parked struct {
+		dishes int
+		oldest time.Time
 	}
-}
-
-// Describe is [prometheus.Collector]'s.
-func (c *parkedCollector) Describe(out chan<- *prometheus.Desc) { out <- c.dishes; out <- c.oldest }
-
-// Collect is [prometheus.Collector]'s.
-func (c *parkedCollector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), parkedTimeout)
-	defer cancel()
-	counts, err := c.parked(ctx)
-	if err != nil {
-		c.log.WarnContext(ctx, "the metrics of parked stages are missing", "error", err)
-		out <- prometheus.NewInvalidMetric(c.dishes, err)
-		return
+	c := newSnapshot("parked stages", log, func(ctx context.Context) (map[group]parked, error) {
+		counts, err := queries.Parked(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all := map[group]parked{}
+		for _, n := range counts {
+			key := group{n.Stage.String(), stage.ReasonClass(n.Reason)}
+			p := all[key]
+			if p.dishes += n.Dishes; p.oldest.IsZero() || n.Oldest.Before(p.oldest) {
+				p.oldest = n.Oldest
+			}
+			all[key] = p
+		}
+		return all, nil
+	})
+	labels := []string{"stage", "reason"}
+	each := func(of func(parked) float64) func(map[group]parked) []sample {
+		return func(all map[group]parked) (samples []sample) {
+			for key, p := range all {
+				samples = append(samples, sample{of(p), []string{key.stage, key.reason}})
+			}
+			return samples
+		}
 	}
-	for _, n := range counts {
-		out <- prometheus.MustNewConstMetric(c.dishes, prometheus.GaugeValue, float64(n.Dishes), n.Stage.String(), n.Reason)
-		out <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, time.Since(n.Oldest).Seconds(), n.Stage.String(), n.Reason)
-	}
+	c.gauges("kondate_parked_dishes", "Dishes for which a stage is parked.", labels, each(func(p parked) float64 { return float64(p.dishes) }))
+	c.gauges("kondate_parked_oldest_seconds", "Age of the stage that is parked for the longest time.", labels, each(func(p parked) float64 { return time.Since(p.oldest).Seconds() }))
+	return c
 }

@@ -7,17 +7,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
-// fetched is an answer of a server.
-type fetched struct {
+// webAnswer is an answer of a server.
+type webAnswer struct {
 	status int
 	media  string
 	body   string
 }
 
 // ask gets a path with a key, or without one.
-func (s *system) ask(t *testing.T, path, key string) fetched {
+func (s *system) ask(t *testing.T, path, key string) webAnswer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.running.HTTPURL+path, nil)
 	if err != nil {
@@ -35,12 +36,11 @@ func (s *system) ask(t *testing.T, path, key string) fetched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fetched{res.StatusCode, res.Header.Get("Content-Type"), string(raw)}
+	return webAnswer{res.StatusCode, res.Header.Get("Content-Type"), string(raw)}
 }
 
 // readyAnswer is what /readyz says.
 type readyAnswer struct {
-	Status     string   `json:"status"`
 	Roles      []string `json:"roles"`
 	Durability string   `json:"durability"`
 	Parts      []struct {
@@ -67,6 +67,23 @@ func (s *system) readyz(t *testing.T) (answer readyAnswer, status int) {
 	return answer, got.status
 }
 
+// awaitReady asks until the answer is the one that is waited for.
+func (s *system) awaitReady(t *testing.T, wanted func(answer readyAnswer, status int) bool) readyAnswer {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		answer, status := s.readyz(t)
+		if wanted(answer, status) {
+			return answer
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-late:
+			t.Fatalf("readyz says %d %+v", status, answer)
+		}
+	}
+}
+
 // Every process answers probes and serves metrics, whatever its roles are; only the role api serves more. The rules of
 // auth are the same.
 func TestEveryRoleIsObservable(t *testing.T) {
@@ -78,9 +95,9 @@ func TestEveryRoleIsObservable(t *testing.T) {
 			if got := s.ask(t, "/healthz", ""); got.status != http.StatusOK || got.body != `{"status":"ok"}` {
 				t.Errorf("healthz: %+v", got)
 			}
-			ready, status := s.readyz(t)
-			if status != http.StatusOK || !slices.Equal(ready.Roles, []string{role}) || !strings.Contains(ready.Durability, "survives a power cut") {
-				t.Errorf("readyz: %d %+v", status, ready)
+			ready := s.awaitReady(t, func(_ readyAnswer, status int) bool { return status == http.StatusOK })
+			if !slices.Equal(ready.Roles, []string{role}) || !strings.Contains(ready.Durability, "survives a power cut") {
+				t.Errorf("readyz: %+v", ready)
 			}
 			if got := s.ask(t, "/metrics", ""); got.status != http.StatusUnauthorized {
 				t.Errorf("metrics without a key: %+v", got)

@@ -76,8 +76,10 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	if err := a.checkLog(ctx); err != nil {
 		return err
 	}
-	a.metrics = newMetrics()
-	a.checks = []httpapi.Check{httpapi.Answers("log", a.logAnswers), httpapi.Answers("postgres", a.pool.Ping)}
+	if err := a.openMetrics(roles); err != nil {
+		return err
+	}
+	a.checks = []httpapi.Check{{Name: "log", Look: a.checkLogState}, httpapi.Answers("postgres", a.pool.Ping)}
 	var parts []part
 	if a.private != nil {
 		parts = append(parts, a.database())

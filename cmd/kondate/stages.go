@@ -91,7 +91,7 @@ func (s stageState) state(processes int) string {
 		return "paused until " + s.PausedUntil.Local().Format(time.TimeOnly)
 	case processes == 0:
 		return "not run"
-	case s.Circuits != "" && s.Circuits != "closed":
+	case s.Circuits != "" && s.Circuits != stage.CircuitClosed:
 		return "provider " + s.Circuits
 	}
 	return "running"
@@ -143,7 +143,7 @@ func (a *app) stageStates(ctx context.Context) ([]stageState, int, error) {
 			if !strings.Contains(s.Providers, r.Provider) {
 				s.Providers = strings.TrimPrefix(s.Providers+", "+r.Provider, ", ")
 			}
-			if r.Circuit != "closed" || s.Circuits == "" {
+			if r.Circuit != stage.CircuitClosed || s.Circuits == "" {
 				s.Circuits = r.Circuit
 			}
 			s.InFlight += r.InFlight

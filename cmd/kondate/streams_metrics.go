@@ -1,54 +1,37 @@
 package main
 
 import (
+	"context"
+	"log/slog"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kondate/handlers/sse"
 )
 
-// streamsCollector tells what the session streams of this process do.
-type streamsCollector struct {
-	stats   func() sse.Stats
-	numbers []streamsNumber
-}
-
-type streamsNumber struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(sse.Stats) float64
-}
-
-func newStreamsCollector(hub *sse.Hub) *streamsCollector {
-	c := &streamsCollector{stats: hub.Stats}
-	add := func(kind prometheus.ValueType, name, help string, of func(sse.Stats) float64) {
-		c.numbers = append(c.numbers, streamsNumber{prometheus.NewDesc("kondate_streams_"+name, help, nil, nil), kind, of})
+// newStreamsCollector tells what the session streams of this process do.
+func newStreamsCollector(hub *sse.Hub, log *slog.Logger) prometheus.Collector {
+	c := newSnapshot("streams", log, func(context.Context) (sse.Stats, error) { return hub.Stats(), nil })
+	gauge := func(name, help string, of func(sse.Stats) float64) { c.gauge("kondate_streams_"+name, help, of) }
+	counter := func(name, help string, of func(sse.Stats) int64) {
+		c.counter("kondate_streams_"+name, help, func(s sse.Stats) float64 { return float64(of(s)) })
 	}
-	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
-	add(gauge, "open", "Streams that are open.", func(s sse.Stats) float64 { return float64(s.Open) })
-	add(counter, "opened_total", "Streams that began.", func(s sse.Stats) float64 { return float64(s.Opened) })
-	add(counter, "refused_total", "Streams over a limit, or while none were taken.", func(s sse.Stats) float64 { return float64(s.Refused) })
-	add(counter, "stalled_total", "Streams cut because their client took nothing.", func(s sse.Stats) float64 { return float64(s.Stalled) })
-	add(counter, "failed_total", "Streams that ended by an error of the server's.", func(s sse.Stats) float64 { return float64(s.Failed) })
-	add(counter, "resets_total", "Cursors that could not be honoured.", func(s sse.Stats) float64 { return float64(s.Resets) })
-	add(counter, "events_total", "Events written to clients.", func(s sse.Stats) float64 { return float64(s.Events) })
-	add(counter, "replayed_total", "Events read from the history or the log because memory did not reach back far enough.", func(s sse.Stats) float64 { return float64(s.Replayed) })
-	add(gauge, "head", "Sequence up to which the log was followed.", func(s sse.Stats) float64 { return float64(s.Head) })
-	add(gauge, "window_events", "Events held in memory.", func(s sse.Stats) float64 { return float64(s.WindowEvents) })
-	add(gauge, "window_bytes", "Bytes of these.", func(s sse.Stats) float64 { return float64(s.WindowBytes) })
+	gauge("open", "Streams that are open.", func(s sse.Stats) float64 { return float64(s.Open) })
+	gauge("max", "Streams that may be open.", func(s sse.Stats) float64 { return float64(s.Max) })
+	gauge("behind", "Streams that have something to write at the moment.", func(s sse.Stats) float64 { return float64(s.Behind) })
+	counter("opened_total", "Streams that began.", func(s sse.Stats) int64 { return s.Opened })
+	counter("resumed_total", "Streams that began where a client had stopped.", func(s sse.Stats) int64 { return s.Resumed })
+	counter("refused_total", "Streams over a limit, or while none were taken.", func(s sse.Stats) int64 { return s.Refused })
+	counter("stalled_total", "Streams cut because their client took nothing.", func(s sse.Stats) int64 { return s.Stalled })
+	counter("failed_total", "Streams that ended by an error of the server's.", func(s sse.Stats) int64 { return s.Failed })
+	counter("resets_total", "Cursors that could not be honoured.", func(s sse.Stats) int64 { return s.Resets })
+	counter("events_total", "Events written to clients.", func(s sse.Stats) int64 { return s.Events })
+	counter("sent_bytes_total", "Bytes written by streams that have ended.", func(s sse.Stats) int64 { return s.Bytes })
+	counter("replayed_total", "Events read from the history or the log because memory did not reach back far enough.", func(s sse.Stats) int64 { return s.Replayed })
+	counter("live_refused_total", "Live messages with a reserved name or above the size limit.", func(s sse.Stats) int64 { return s.LiveRefused })
+	counter("live_lost_total", "Live messages that made room for newer ones before every reader came round.", func(s sse.Stats) int64 { return s.LiveLost })
+	gauge("head", "Sequence up to which the log was followed.", func(s sse.Stats) float64 { return float64(s.Head) })
+	gauge("window_events", "Events held in memory.", func(s sse.Stats) float64 { return float64(s.WindowEvents) })
+	gauge("window_bytes", "Bytes of these.", func(s sse.Stats) float64 { return float64(s.WindowBytes) })
 	return c
-}
-
-// Describe is [prometheus.Collector]'s.
-func (c *streamsCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, n := range c.numbers {
-		out <- n.desc
-	}
-}
-
-// Collect is [prometheus.Collector]'s.
-func (c *streamsCollector) Collect(out chan<- prometheus.Metric) {
-	stats := c.stats()
-	for _, n := range c.numbers {
-		out <- prometheus.MustNewConstMetric(n.desc, n.kind, n.of(stats))
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"kondate/handlers/httpapi"
-	"kondate/streams"
 )
 
 const (
@@ -33,6 +32,11 @@ func (a *app) openHTTP(ctx context.Context, roles []string) (parts []part, url s
 		ErrorHandler: httpapi.ErrorHandler(a.log), //nolint:contextcheck // each call gets its request's own
 		BodyLimit:    httpapi.MaxBodyBytes, CaseSensitive: true, DisableStartupMessage: true, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 	}))
+	requests := newRequestMetrics()
+	if err := a.register("HTTP", requests.count, requests.seconds); err != nil {
+		return nil, "", err
+	}
+	a.web.Use(requests.observe)
 	end := func(context.Context) error { return nil }
 	if slices.Contains(roles, roleAPI) {
 		parts, end, err = a.api(ctx, door, roles)
@@ -53,12 +57,6 @@ func (a *app) openHTTP(ctx context.Context, roles []string) (parts []part, url s
 // readiness is what /readyz tells of this process.
 func (a *app) readiness(roles []string) httpapi.Readiness {
 	return httpapi.Readiness{Roles: roles, Durability: a.durability, Checks: a.checks}
-}
-
-// logAnswers asks the stream of the log for its state.
-func (a *app) logAnswers(ctx context.Context) error {
-	_, err := a.js.Stream(ctx, streams.EventStream)
-	return err
 }
 
 // probes lets a process without the role api answer probes and serve its metrics, under the same rules of auth.

@@ -49,6 +49,12 @@ func (g *gate) setOpen(open bool) {
 	g.open = open
 }
 
+func (g *gate) isOpen() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
 // count returns the number of places taken.
 func (g *gate) count() int {
 	g.mu.Lock()

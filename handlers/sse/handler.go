@@ -173,6 +173,9 @@ func (h *Handler) serve(s *stream, p *place, nc net.Conn, header []byte) {
 	s.conn = &conn{Conn: nc, timeout: h.hub.cfg.WriteTimeout, pool: &h.pool}
 	life := trail.About(trail.Continue(h.hub.lifetime(), s.req.trace), s.req.key)
 	h.hub.stats.opened.Add(1)
+	if s.req.cursor != nil {
+		h.hub.stats.resumed.Add(1)
+	}
 	defer p.leave()
 	defer func() {
 		if r := recover(); r != nil {

@@ -52,6 +52,8 @@ const (
 func (s *stream) run(ctx context.Context, header []byte) (ended string, err error) {
 	s.window, s.heard = s.hub.attach(s.req.key)
 	defer s.hub.detach(s.window)
+	s.hub.stats.behind.Add(1)
+	defer s.hub.stats.behind.Add(-1)
 	opening, err := s.open(ctx)
 	if err != nil {
 		if err := s.conn.write(ctx, header); err != nil { // or the farewell would be no HTTP
@@ -99,6 +101,8 @@ func (s *stream) run(ctx context.Context, header []byte) (ended string, err erro
 
 // wait returns when there is something to do; over says that the stream is, by the session's end.
 func (s *stream) wait(ctx context.Context, wake <-chan struct{}) (over bool, err error) {
+	s.hub.stats.behind.Add(-1) // there is nothing to write
+	defer s.hub.stats.behind.Add(1)
 	if s.caughtUp && s.settled && s.news && s.asked == nil {
 		s.asked = s.closed.ask(ctx, s.req.key, max(s.sent, s.target))
 	}

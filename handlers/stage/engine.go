@@ -31,6 +31,7 @@ type Engine struct {
 	consumer   func(ctx context.Context, name string) (jetstream.Consumer, error)
 	consumers  map[string]jetstream.Consumer // of the run, by name
 	stages     [menu.StageCount]*stage
+	guards     map[string]*guard // by provider
 }
 
 // New returns an engine that works on the deliveries of the stages' consumers, records the answers in log and lets
@@ -40,23 +41,23 @@ func New(log Log, retries Retries, consumer func(ctx context.Context, name strin
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, retries: retries, consumer: consumer, consumers: map[string]jetstream.Consumer{}}
+	e := &Engine{cfg: cfg, retries: retries, consumer: consumer, consumers: map[string]jetstream.Consumer{}, guards: map[string]*guard{}}
 	e.subscriber = streams.NewSubscriber(streams.SubscriberConfig{
 		Consumer: func(_ context.Context, name string) (jetstream.Consumer, error) { return e.consumers[name], nil },
 		InFlight: inHand, AckWait: cfg.AckWait, Drain: drain, Logger: cfg.Logger,
 	})
-	guards := map[string]*guard{}
 	for _, s := range menu.Stages() {
 		provider := cfg.Providers[s]
 		name := provider.Name()
-		if guards[name] == nil {
-			guards[name] = newGuard(name, cfg.Limits[name], cfg.Logger)
+		if e.guards[name] == nil {
+			e.guards[name] = newGuard(name, cfg.Limits[name], cfg.Logger)
 		}
 		e.stages[s] = &stage{
-			stage: s, provider: provider, guard: guards[name], stats: newStats(s, name), log: log, retries: retries, cfg: cfg,
+			stage: s, provider: provider, guard: e.guards[name], stats: newStats(s, name), log: log, retries: retries, cfg: cfg,
 			loads: make(chan struct{}, loadsAtOnce), cached: cfg.Cache != nil && slices.Contains(cfg.Cached, name),
 			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", name)),
 		}
+		e.stages[s].watch()
 	}
 	return e, nil
 }

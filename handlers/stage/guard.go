@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker/v2"
 	"golang.org/x/time/rate"
 )
@@ -59,6 +60,9 @@ type guard struct {
 	tokens   *rate.Limiter
 	circuit  *gobreaker.TwoStepCircuitBreaker[struct{}] // nil: none
 
+	waits  prometheus.Counter // for the rates
+	waited prometheus.Counter // seconds
+
 	mu    sync.Mutex // guards until
 	until time.Time  // no call before
 }
@@ -67,7 +71,14 @@ type guard struct {
 const patch = 12
 
 func newGuard(name string, l Limits, logger *slog.Logger) *guard {
-	g := &guard{name: name, limits: l, logger: logger}
+	counter := func(name, help string, provider string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{"provider": provider}})
+	}
+	g := &guard{
+		name: name, limits: l, logger: logger,
+		waits:  counter("kondate_provider_rate_waits_total", "Calls that had to wait for the provider's rate.", name),
+		waited: counter("kondate_provider_rate_wait_seconds_total", "How long calls waited for the provider's rate.", name),
+	}
 	if l.Concurrency > 0 {
 		g.slots = make(chan struct{}, l.Concurrency)
 	}
@@ -141,7 +152,14 @@ func (g *guard) turn(ctx context.Context, tokens int) error {
 		if w.limiter.Limit() == rate.Inf {
 			continue
 		}
-		if err := w.limiter.WaitN(ctx, min(w.n, w.limiter.Burst())); err != nil {
+		n, began := min(w.n, w.limiter.Burst()), time.Now()
+		waits := w.limiter.Tokens() < float64(n)
+		err := w.limiter.WaitN(ctx, n)
+		if waits {
+			g.waits.Inc()
+			g.waited.Add(time.Since(began).Seconds())
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -203,7 +221,15 @@ func (g *guard) changed(_ string, _, to gobreaker.State) {
 	}
 }
 
-// state is "closed", "open" or "half-open"; "paused" while the provider asked for a pause, empty without a circuit.
+// The states of the way to a provider; see [Report].
+const (
+	CircuitClosed   = "closed"
+	CircuitOpen     = "open"
+	CircuitHalfOpen = "half-open"
+	CircuitPaused   = "paused" // the provider asked for a pause
+)
+
+// state is one of these, empty without a circuit and a pause.
 func (g *guard) state() string {
 	if g.circuit != nil {
 		if s := g.circuit.State(); s != gobreaker.StateClosed {
@@ -211,10 +237,10 @@ func (g *guard) state() string {
 		}
 	}
 	if g.paused() != nil {
-		return "paused"
+		return CircuitPaused
 	}
 	if g.circuit == nil {
 		return ""
 	}
-	return gobreaker.StateClosed.String()
+	return CircuitClosed
 }

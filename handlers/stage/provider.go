@@ -40,6 +40,18 @@ const (
 	ReasonTooLarge      = "too_large"      // the result is larger than an event may be
 )
 
+// ReasonClass returns a reason that is one of a fixed set, for metrics: the engine's reasons and those of the providers of
+// this program, and "other" for whatever another team's worker says.
+func ReasonClass(reason string) string {
+	switch reason {
+	case ReasonError, ReasonTimeout, ReasonPanic, ReasonInvalidResult, ReasonTooLarge,
+		"rate_limited", "quota_used_up", "unauthorized", "misconfigured", "unreachable", "server_error", "bad_request",
+		"too_long", "refused", "answer_cut_off", "no_responders", "incomplete":
+		return reason
+	}
+	return "other"
+}
+
 // Error is a provider's failure with its kind.
 type Error struct {
 	Reason     string        // short, groups failures: "rate_limited", "refused"

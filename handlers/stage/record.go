@@ -242,7 +242,10 @@ func (s *stage) append(ctx context.Context, w *work, events []menu.Event) error 
 	for _, e := range events {
 		proposed := s.propose(ctx, w, e)
 		err := s.insist(ctx, func() error {
-			_, err := s.log.Append(ctx, w.trigger.Key, proposed)
+			receipt, err := s.log.Append(ctx, w.trigger.Key, proposed)
+			if err == nil && !receipt.Already {
+				s.stats.record(e)
+			}
 			return err
 		})
 		if err != nil {

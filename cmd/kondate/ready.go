@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kondate/eventstore"
+	"kondate/handlers/httpapi"
+	"kondate/handlers/sse"
+	"kondate/handlers/stage"
+	"kondate/projections"
+	"kondate/streams"
+)
+
+const (
+	// standstill is how long a part may get nothing done, with work before it, until it counts as not ready.
+	standstill = 30 * time.Second
+	// silence is how long no pull of a stage's consumer may succeed until it counts as not fetched.
+	silence = 10 * time.Second
+	// tailPause is the pause between two looks at the tail of the streams.
+	tailPause = 50 * time.Millisecond
+	// nearlyFull is the share of the log's room that is worth a word.
+	nearlyFull = 0.9
+)
+
+var errStarting = errors.New("it has not begun yet")
+
+// checkLogState is the check of the log: it takes appends, as far as its leader knows.
+func (a *app) checkLogState(ctx context.Context) (httpapi.PartState, error) {
+	s, err := streams.LookAtLog(ctx, a.js)
+	if err != nil {
+		return httpapi.PartState{}, err
+	}
+	state := httpapi.PartState{State: httpapi.StateReady, Figures: map[string]float64{
+		"last_sequence": float64(s.LastSeq), "messages": float64(s.Messages), "bytes": float64(s.Bytes), "max_bytes": float64(s.MaxBytes),
+		"subjects": float64(s.Subjects), "replicas": float64(s.Replicas),
+	}}
+	note := func(format string, args ...any) { state.Notes = append(state.Notes, fmt.Sprintf(format, args...)) }
+	if len(s.Offline) > 0 {
+		note("copies of the log are away: %s", strings.Join(s.Offline, ", "))
+	}
+	if len(s.Lagging) > 0 {
+		note("copies of the log are not up to date: %s", strings.Join(s.Lagging, ", "))
+	}
+	if s.MaxBytes > 0 && float64(s.Bytes) > nearlyFull*float64(s.MaxBytes) {
+		note("the log has %d of %d bytes: raise nats.max_bytes or archive old sessions", s.Bytes, s.MaxBytes)
+	}
+	if s.Subjects > streams.MaxSubjects {
+		note("the log has %d subjects, above %d the broker gets slow: archive old sessions", s.Subjects, streams.MaxSubjects)
+	}
+	return state, nil
+}
+
+// check is that of the projector: it works, or it could if the one that works went away.
+func (w projectorWatch) check(ctx context.Context) (httpapi.PartState, error) {
+	s := w.projector.Status()
+	switch s.State {
+	case projections.ProjectorStarting:
+		return httpapi.PartState{}, errStarting
+	case projections.ProjectorFailing:
+		return httpapi.PartState{}, fmt.Errorf("it cannot work and tries again: %w", s.Err)
+	case projections.ProjectorStandby, projections.ProjectorActive:
+	}
+	if !s.PageSince.IsZero() && time.Since(s.PageSince) > standstill {
+		return httpapi.PartState{}, fmt.Errorf("one page has been at work for %s", time.Since(s.PageSince).Round(time.Second))
+	}
+	l, err := w.lag(ctx)
+	if err != nil {
+		return httpapi.PartState{}, err
+	}
+	idle := time.Since(later(s.StateAt, s.WrittenAt))
+	if s.State == projections.ProjectorActive && min(l.age, idle) > standstill {
+		return httpapi.PartState{}, fmt.Errorf("the rows are %d events behind, and nothing was written for %s", l.events, idle.Round(time.Second))
+	}
+	return httpapi.PartState{State: string(s.State), Figures: map[string]float64{
+		"checkpoint": float64(l.checkpoint), "lag_events": float64(l.events), "lag_seconds": l.age.Seconds(),
+	}}, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stagesWatch looks at the stages of this process.
+type stagesWatch struct {
+	engine     *stage.Engine
+	deliveries jetstream.JetStream
+}
+
+// check is that of the stages: their consumers are there, and are asked for work. What somebody paused and a provider that
+// is away hold dishes up, but a process that were restarted for it would do no better.
+func (w stagesWatch) check(ctx context.Context) (httpapi.PartState, error) {
+	backlogs, err := streams.Backlogs(ctx, w.deliveries)
+	if err != nil {
+		return httpapi.PartState{}, err
+	}
+	pulls := w.engine.Pulls()
+	state := httpapi.PartState{State: httpapi.StateReady, Figures: map[string]float64{}}
+	for _, b := range backlogs {
+		for _, consumer := range b.Consumers {
+			pull, begun := pulls[consumer.Name]
+			if err := fetched(pull, begun); err != nil {
+				return httpapi.PartState{}, fmt.Errorf("consumer %s: %w", consumer.Name, err)
+			}
+		}
+		switch {
+		case !b.Paused:
+		case b.PausedUntil.IsZero():
+			state.Notes = append(state.Notes, fmt.Sprintf("stage %s is paused until somebody resumes it", b.Stage))
+		default:
+			state.Notes = append(state.Notes, fmt.Sprintf("stage %s is paused until %s", b.Stage, b.PausedUntil.UTC().Format(time.RFC3339)))
+		}
+		state.Figures["pending"] += float64(b.Pending)
+		state.Figures["in_hand"] += float64(b.InHand)
+		state.Figures["retries_waiting"] += float64(b.Waiting)
+	}
+	for _, r := range w.engine.Reports() {
+		if r.Circuit != "" && r.Circuit != stage.CircuitClosed {
+			state.Notes = append(state.Notes, fmt.Sprintf("stage %s: the circuit to the provider %s is %s", r.Stage, r.Provider, r.Circuit))
+		}
+	}
+	return state, nil
+}
+
+// fetched says why a consumer is not asked for work.
+func fetched(p streams.Pull, begun bool) error {
+	switch {
+	case !begun, p.GoodAt.IsZero() && p.Err == nil:
+		return errStarting
+	case p.Busy, time.Since(p.GoodAt) < silence:
+		return nil
+	case p.Err != nil:
+		return fmt.Errorf("it is asked for work in vain: %w", p.Err)
+	}
+	return fmt.Errorf("it was not asked for work for %s", time.Since(p.GoodAt).Round(time.Second))
+}
+
+// streamsWatch looks at the session streams of this process.
+type streamsWatch struct {
+	hub *sse.Hub
+	log *eventstore.JetStream
+}
+
+// check is that of the streams: they are taken, and their tail comes to where the log is.
+func (w streamsWatch) check(ctx context.Context) (httpapi.PartState, error) {
+	for {
+		state, head := w.hub.State()
+		switch state {
+		case sse.StateStarting:
+			return httpapi.PartState{}, errStarting
+		case sse.StateClosing:
+			return httpapi.PartState{}, errors.New("they are being closed: the process stops")
+		case sse.StateFollowing:
+		}
+		// The newest event and not the last sequence: what was erased at the end is not waited for.
+		newest, err := w.log.Newest(ctx)
+		if err != nil {
+			return httpapi.PartState{}, err
+		}
+		if head >= newest {
+			stats := w.hub.Stats()
+			return httpapi.PartState{State: string(state), Figures: map[string]float64{"head": float64(head), "open": float64(stats.Open), "max": float64(stats.Max)}}, nil
+		}
+		select {
+		case <-time.After(tailPause):
+		case <-ctx.Done():
+			return httpapi.PartState{}, fmt.Errorf("their tail stands at event %d, the log at %d", head, newest)
+		}
+	}
+}
