@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -28,6 +30,8 @@ type ProjectorStatus struct {
 	Completions int64     // menu.completed appended
 	PageSince   time.Time // when the page that is being written was begun; zero: none is
 	WrittenAt   time.Time // when the last page was committed; zero: none was
+
+	backend uint32 // of Postgres, that holds the lock of the lead
 }
 
 // Page is a committed transaction of a projector.
@@ -55,6 +59,11 @@ func (s *status) enter(state ProjectorState) {
 		}
 		p.PageSince = time.Time{}
 	})
+}
+
+func (s *status) leads(backend uint32) {
+	s.enter(ProjectorActive)
+	s.change(func(p *ProjectorStatus) { p.backend = backend })
 }
 
 func (s *status) failed(err error) {
@@ -94,4 +103,19 @@ func (p *Projector) Status() ProjectorStatus {
 	p.status.mu.Lock()
 	defer p.status.mu.Unlock()
 	return p.status.now
+}
+
+// Leads asks Postgres whether this projector is the one that works. One that has nothing to write does not notice that it
+// lost its connection, and with it the lead, until there is something.
+func (p *Projector) Leads(ctx context.Context) (leads bool, err error) {
+	s := p.Status()
+	if s.State != ProjectorActive {
+		return false, nil
+	}
+	const held = `select exists (select from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and objsubid = 2 and pid = $3 and granted
+  and database = (select oid from pg_database where datname = current_database()))`
+	if err := p.pool.QueryRow(ctx, held, lockClass, lockLead, s.backend).Scan(&leads); err != nil {
+		return false, fmt.Errorf("ask who holds the lead: %w", err)
+	}
+	return leads, nil
 }

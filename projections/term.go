@@ -41,7 +41,11 @@ func (t *term) lead(ctx context.Context) (err error) {
 	if t.writer, err = p.begin(ctx, conn); err != nil {
 		return err
 	}
-	p.status.enter(ProjectorActive)
+	var backend uint32 // as Postgres knows it; between the two may stand a pool
+	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&backend); err != nil {
+		return fmt.Errorf("ask for the number of the connection: %w", err)
+	}
+	p.status.leads(backend)
 	p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector leads", slog.Int("version", t.at.version), slog.Uint64("after", t.at.seq), slog.String("stream", t.at.identity))
 	t.appends.SetLimit(maxAppends)
 	g, ctx := errgroup.WithContext(ctx)

@@ -192,7 +192,7 @@ func (a *app) projector() (part, error) {
 	p := projections.NewProjector(a.pool, store, cfg)
 	w := projectorWatch{projector: p, pool: a.pool, log: store}
 	a.checks = append(a.checks, httpapi.Check{Name: "projector", Look: w.check})
-	if err := a.register("the projector", metrics.events, metrics.seconds, w.status(a.log), w.lags(a.log)); err != nil {
+	if err := a.register("the projector", metrics.events, metrics.seconds, w.status(a.log), w.active(a.log), w.lags(a.log)); err != nil {
 		return part{}, err
 	}
 	return part{"projector", p.Run}, nil

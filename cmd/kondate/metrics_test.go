@@ -222,4 +222,3 @@ func TestReasonsAreClasses(t *testing.T) {
 		t.Errorf("a worker's own reason counts as %s", got)
 	}
 }
-

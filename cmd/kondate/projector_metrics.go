@@ -79,9 +79,6 @@ func (w projectorWatch) lag(ctx context.Context) (lag, error) {
 // status is read from the projector itself: it is there when Postgres is not.
 func (w projectorWatch) status(log *slog.Logger) prometheus.Collector {
 	c := newSnapshot("the projector", log, func(context.Context) (projections.ProjectorStatus, error) { return w.projector.Status(), nil })
-	c.gauge("kondate_projector_active", "1 if this process keeps the rows in step with the log, 0 if it stands by or cannot.", func(s projections.ProjectorStatus) float64 {
-		return one(s.State == projections.ProjectorActive)
-	})
 	c.counter("kondate_projector_completions_total", "Sessions whose menu.completed the projector appended.", func(s projections.ProjectorStatus) float64 { return float64(s.Completions) })
 	c.counter("kondate_projector_errors_total", "How often the projection, or work beside it, failed.", func(s projections.ProjectorStatus) float64 { return float64(s.Errors) })
 	c.gauge("kondate_projector_last_error_timestamp_seconds", "When that was for the last time; 0: never.", func(s projections.ProjectorStatus) float64 {
@@ -90,6 +87,16 @@ func (w projectorWatch) status(log *slog.Logger) prometheus.Collector {
 		}
 		return float64(s.ErrAt.UnixMilli()) / 1000
 	})
+	return c
+}
+
+// active is 0 when Postgres does not answer: nobody works then.
+func (w projectorWatch) active(log *slog.Logger) prometheus.Collector {
+	c := newSnapshot("the projector", log, func(ctx context.Context) (bool, error) {
+		leads, err := w.projector.Leads(ctx)
+		return leads && err == nil, nil
+	})
+	c.gauge("kondate_projector_active", "1 if this process keeps the rows in step with the log, 0 if it stands by or cannot.", one)
 	return c
 }
 

@@ -73,6 +73,9 @@ func (w projectorWatch) check(ctx context.Context) (httpapi.PartState, error) {
 	if err != nil {
 		return httpapi.PartState{}, err
 	}
+	if leads, err := w.projector.Leads(ctx); err != nil || !leads && s.State == projections.ProjectorActive {
+		return httpapi.PartState{}, errors.Join(errors.New("it lost its connection to Postgres, and with it the lead"), err)
+	}
 	idle := time.Since(later(s.StateAt, s.WrittenAt))
 	if s.State == projections.ProjectorActive && min(l.age, idle) > standstill {
 		return httpapi.PartState{}, fmt.Errorf("the rows are %d events behind, and nothing was written for %s", l.events, idle.Round(time.Second))

@@ -22,9 +22,21 @@ func TestClose(t *testing.T) {
 		clients[i] = s.get(eventsPath("s1"))
 		clients[i].until("caught-up")
 	}
+	if state, head := s.hub.State(); state != sse.StateFollowing || head == 0 {
+		t.Errorf("with open streams the hub is %s at %d", state, head)
+	}
+	if stats := s.hub.Stats(); stats.Open != len(clients) || stats.Behind < 0 || stats.Behind > len(clients) {
+		t.Errorf("%+v", stats)
+	}
 	began := time.Now()
 	if err := s.hub.Close(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if state, _ := s.hub.State(); state != sse.StateClosing {
+		t.Errorf("after Close the hub is %s", state)
+	}
+	if behind := s.hub.Stats().Behind; behind != 0 {
+		t.Errorf("after Close %d streams have something to write", behind)
 	}
 	if c := s.get(eventsPath("s1")); c.status != http.StatusServiceUnavailable || c.header.Get("Retry-After") == "" {
 		t.Errorf("after Close a new stream gets %d, want 503", c.status)

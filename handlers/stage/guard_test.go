@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"kondate/domain/menu"
 	"kondate/handlers/stage"
 )
@@ -181,12 +183,37 @@ func TestRates(t *testing.T) {
 				if took := w.finish(t, "s", c.dishes); took < c.min || took > c.max+stage.FlushAfter {
 					t.Errorf("%d dishes took %s, want %s to %s", c.dishes, took, c.min, c.max)
 				}
+				waits, seconds := w.metric(t, "kondate_provider_rate_waits_total"), w.metric(t, "kondate_provider_rate_wait_seconds_total")
+				if limited := c.limits.RequestsPerMinute+c.limits.TokensPerMinute > 0; limited != (waits > 50) || limited != (seconds > 50) {
+					t.Errorf("%v calls waited for %v seconds", waits, seconds)
+				}
 				if n := c.limits.Concurrency; n > 0 && most.Load() > int64(n) {
 					t.Errorf("%d calls at once", most.Load())
 				}
 			})
 		})
 	}
+}
+
+// metric adds up the samples of a counter of the engine's.
+func (w *workbench) metric(tb testing.TB, name string) (sum float64) {
+	tb.Helper()
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(w.engine); err != nil {
+		tb.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 // costly is a provider whose every request costs a hundred tokens.
