@@ -184,7 +184,7 @@ func (a *app) projector() (part, error) {
 	cfg.Tracer = a.tracer
 	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
 	cfg.Pictures = streams.NewImages(a.js)
-	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
+	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, progressMessage, body) }
 	p := projections.NewProjector(a.pool, store, cfg)
 	return part{"projector", p.Run}, nil
 }
@@ -268,6 +268,10 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	messages, err := describeMessages(a.cfg.SSE.ChannelPrefix)
+	if err != nil {
+		return nil, "", err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store),
 		Tenant: door.tenant, OnlySession: door.onlySession, StreamToken: door.streamToken,
@@ -278,7 +282,7 @@ func (a *app) api(ctx context.Context) ([]part, string, error) {
 		},
 		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log, Tracer: a.tracer,
 		Client: access.KeyID, RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
-		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
+		AsyncAPI: messages, Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
 	})
 	if err != nil {
 		return nil, "", err
