@@ -1,0 +1,71 @@
+"""Prints each allergen result of a tenant's menus, and which menus were erased.
+
+Run it: pip install nats-py && NATS_URL=nats://127.0.0.1:4222 python3 subscriber.py
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import nats
+from nats.js.api import AckPolicy, ConsumerConfig
+
+
+def handle(m):
+    """It may come twice: what is derived from it must not change by that."""
+    session = m.headers["ce-source"].rsplit("/", 1)[-1]
+    what = m.headers["ce-type"], m.headers["Kondate-Schema"]
+    if what == ("menu.erased", "1"):  # delete what you hold of the session
+        print("erased", session, flush=True)
+    elif what in (("allergen.completed", "1"), ("allergen.completed", "2")):  # what is read here is the same in both
+        for r in json.loads(m.data)["results"]:
+            data = r["result"]["data"] or {}  # null where nothing was found, which never means safe
+            found = ",".join(f"{a['code']}:{a['level']}" for a in data.get("allergens", []))
+            print(session, r["menu_id"], r["result"]["status"], found or "-", flush=True)
+    else:  # a newer program wrote it
+        print("passed over:", *what, file=sys.stderr)
+
+
+async def report(err):
+    print(repr(err), file=sys.stderr)
+
+
+async def main():
+    options = {"user_credentials": os.environ["NATS_CREDS"]} if os.environ.get("NATS_CREDS") else {}
+    nc = await nats.connect(os.environ["NATS_URL"], name="team-example", max_reconnect_attempts=-1, error_cb=report, **options)
+    stop = asyncio.Event()
+    for s in signal.SIGINT, signal.SIGTERM:
+        asyncio.get_running_loop().add_signal_handler(s, stop.set)
+
+    durable = "team-example-python"  # the broker keeps its place under this name
+    tenant = os.environ.get("TENANT", "public")
+    js = nc.jetstream()
+    await js.add_consumer("MENU_EVENTS", ConsumerConfig(
+        durable_name=durable,
+        filter_subjects=[f"menu.evt.{tenant}.*.allergen.completed", f"menu.evt.{tenant}.*.menu.erased"],
+        ack_policy=AckPolicy.EXPLICIT,
+    ))
+    consumer = await js.pull_subscribe_bind(durable, stream="MENU_EVENTS")
+    while not stop.is_set():
+        try:
+            messages = await consumer.fetch(100, timeout=5)
+        except nats.errors.TimeoutError:
+            continue  # nothing new
+        except nats.errors.Error as err:  # the broker is away: the client connects again by itself
+            await report(err)
+            await asyncio.sleep(1)
+            continue
+        for m in messages:
+            try:
+                handle(m)
+            except (KeyError, TypeError, ValueError) as err:  # it would be the same next time
+                print("not readable, set aside:", repr(err), file=sys.stderr)
+                await m.term()
+            else:
+                await m.ack()  # after the work; a lost ack brings the message again
+    await nc.close()
+
+
+asyncio.run(main())
