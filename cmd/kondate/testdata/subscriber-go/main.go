@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -34,10 +35,13 @@ type Completed struct {
 func handle(m jetstream.Msg) error {
 	h := m.Headers()
 	session := h.Get("ce-source")[strings.LastIndexByte(h.Get("ce-source"), '/')+1:]
-	switch what := h.Get("ce-type") + " " + h.Get("Kondate-Schema"); what {
-	case "menu.erased 1": // delete what you hold of the session
+	switch version := h.Get("Kondate-Schema"); {
+	case h.Get("ce-type") == "menu.erased": // delete what you hold of the session
 		fmt.Println("erased", session)
-	case "allergen.completed 1", "allergen.completed 2":
+	case h.Get("ce-type") != "allergen.completed": // not what this program is about, or a type that it does not know
+	case version != "1" && version != "2": // a newer program wrote it
+		log.Print("passed over: a result of version ", version)
+	default:
 		var body Completed
 		if err := json.Unmarshal(m.Data(), &body); err != nil {
 			return err
@@ -49,8 +53,6 @@ func handle(m jetstream.Msg) error {
 			}
 			fmt.Println(session, r.MenuID, r.Result.Status, cmp.Or(strings.Join(found, ","), "-"))
 		}
-	default: // a newer program wrote it
-		log.Print("passed over: ", what)
 	}
 	return nil
 }
@@ -72,26 +74,46 @@ func read(c jetstream.Consumer) error {
 	return batch.Error()
 }
 
-func main() {
-	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+// open returns the durable consumer under whose name the broker keeps our place. It is made if it is not there.
+func open(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+	name := cmp.Or(os.Getenv("CONSUMER"), "team-example-go")
+	c, err := js.Consumer(ctx, "MENU_EVENTS", name)
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return c, err
+	}
+	tenant := cmp.Or(os.Getenv("TENANT"), "public")
+	return js.CreateConsumer(ctx, "MENU_EVENTS", jetstream.ConsumerConfig{
+		Durable: name, AckPolicy: jetstream.AckExplicitPolicy,
+		FilterSubjects: []string{"menu.evt." + tenant + ".*.allergen.completed", "menu.evt." + tenant + ".*.menu.erased"},
+	})
+}
+
+func connect() (jetstream.JetStream, error) {
 	options := []nats.Option{nats.Name("team-example"), nats.MaxReconnects(-1)}
 	if file := os.Getenv("NATS_CREDS"); file != "" {
 		options = append(options, nats.UserCredentials(file))
 	}
+	if file := os.Getenv("NATS_NKEY"); file != "" {
+		key, err := nats.NkeyOptionFromSeed(file)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, key)
+	}
 	nc, err := nats.Connect(os.Getenv("NATS_URL"), options...)
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-	js, err := jetstream.New(nc)
+	return jetstream.New(nc)
+}
+
+func main() {
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	js, err := connect()
 	if err != nil {
 		log.Fatal(err)
 	}
-	tenant := cmp.Or(os.Getenv("TENANT"), "public")
-	c, err := js.CreateOrUpdateConsumer(ctx, "MENU_EVENTS", jetstream.ConsumerConfig{
-		Durable:        "team-example-go", // the broker keeps its place under this name
-		FilterSubjects: []string{"menu.evt." + tenant + ".*.allergen.completed", "menu.evt." + tenant + ".*.menu.erased"},
-		AckPolicy:      jetstream.AckExplicitPolicy,
-	})
+	c, err := open(ctx, js)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -104,5 +126,5 @@ func main() {
 			}
 		}
 	}
-	nc.Close()
+	js.Conn().Close()
 }

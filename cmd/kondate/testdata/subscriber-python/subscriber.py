@@ -11,21 +11,24 @@ import sys
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig
+from nats.js.errors import NotFoundError
 
 
 def handle(m):
     """It may come twice: what is derived from it must not change by that."""
     session = m.headers["ce-source"].rsplit("/", 1)[-1]
-    what = m.headers["ce-type"], m.headers["Kondate-Schema"]
-    if what == ("menu.erased", "1"):  # delete what you hold of the session
+    kind, version = m.headers["ce-type"], m.headers["Kondate-Schema"]
+    if kind == "menu.erased":  # delete what you hold of the session
         print("erased", session, flush=True)
-    elif what in (("allergen.completed", "1"), ("allergen.completed", "2")):  # what is read here is the same in both
+    elif kind != "allergen.completed":  # not what this program is about, or a type that it does not know
+        pass
+    elif version not in ("1", "2"):  # a newer program wrote it
+        print("passed over: a result of version", version, file=sys.stderr)
+    else:
         for r in json.loads(m.data)["results"]:
             data = r["result"]["data"] or {}  # null where nothing was found, which never means safe
             found = ",".join(f"{a['code']}:{a['level']}" for a in data.get("allergens", []))
             print(session, r["menu_id"], r["result"]["status"], found or "-", flush=True)
-    else:  # a newer program wrote it
-        print("passed over:", *what, file=sys.stderr)
 
 
 async def report(err):
@@ -33,21 +36,29 @@ async def report(err):
 
 
 async def main():
-    options = {"user_credentials": os.environ["NATS_CREDS"]} if os.environ.get("NATS_CREDS") else {}
+    options = {}
+    if os.environ.get("NATS_CREDS"):
+        options["user_credentials"] = os.environ["NATS_CREDS"]
+    if os.environ.get("NATS_NKEY"):  # needs pip install nats-py[nkeys]
+        options["nkeys_seed"] = os.environ["NATS_NKEY"]
     nc = await nats.connect(os.environ["NATS_URL"], name="team-example", max_reconnect_attempts=-1, error_cb=report, **options)
     stop = asyncio.Event()
     for s in signal.SIGINT, signal.SIGTERM:
         asyncio.get_running_loop().add_signal_handler(s, stop.set)
 
-    durable = "team-example-python"  # the broker keeps its place under this name
-    tenant = os.environ.get("TENANT", "public")
+    # The broker keeps our place under the consumer's name. It is made if it is not there.
+    name = os.environ.get("CONSUMER", "team-example-python")
     js = nc.jetstream()
-    await js.add_consumer("MENU_EVENTS", ConsumerConfig(
-        durable_name=durable,
-        filter_subjects=[f"menu.evt.{tenant}.*.allergen.completed", f"menu.evt.{tenant}.*.menu.erased"],
-        ack_policy=AckPolicy.EXPLICIT,
-    ))
-    consumer = await js.pull_subscribe_bind(durable, stream="MENU_EVENTS")
+    try:
+        await js.consumer_info("MENU_EVENTS", name)
+    except NotFoundError:
+        tenant = os.environ.get("TENANT", "public")
+        await js.add_consumer("MENU_EVENTS", ConsumerConfig(
+            durable_name=name,
+            ack_policy=AckPolicy.EXPLICIT,
+            filter_subjects=[f"menu.evt.{tenant}.*.allergen.completed", f"menu.evt.{tenant}.*.menu.erased"],
+        ))
+    consumer = await js.pull_subscribe_bind(name, stream="MENU_EVENTS")
     while not stop.is_set():
         try:
             messages = await consumer.fetch(100, timeout=5)
