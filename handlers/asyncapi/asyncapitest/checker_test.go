@@ -23,7 +23,7 @@ func TestCheckerFindsEveryFault(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, says string }{
 		"NotJSON":           {`{"asyncapi"`, `"asyncapi"`, "no JSON"},
 		"OtherVersion":      {"3.0.0", "2.6.0", "no valid AsyncAPI"},
-		"UnknownMember":     {`"address":"b"`, `"adress":"b"`, "no valid AsyncAPI"},
+		"UnknownMember":     {`"address":"b"`, `"place":"b"`, "no valid AsyncAPI"},
 		"WrongAction":       {`"send"`, `"publish"`, "no valid AsyncAPI"},
 		"NoSchema":          {`"required":["x"]`, `"required":"x"`, "no valid AsyncAPI"},
 		"DanglingReference": {"#/components/schemas/s", "#/components/schemas/t", "which is not there"},

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"testing"
 
-
 	"kondate/domain/menu"
 	"kondate/handlers/stage/external"
 )

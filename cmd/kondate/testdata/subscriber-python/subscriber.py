@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from urllib.parse import unquote, urlsplit
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -36,12 +37,14 @@ async def report(err):
 
 
 async def main():
-    options = {}
+    options, url = {}, urlsplit(os.environ["NATS_URL"])
+    if url.username:  # of nats://user:password@host:4222; the client would not decode them
+        options.update(user=unquote(url.username), password=unquote(url.password or ""))
     if os.environ.get("NATS_CREDS"):
         options["user_credentials"] = os.environ["NATS_CREDS"]
     if os.environ.get("NATS_NKEY"):  # needs pip install nats-py[nkeys]
         options["nkeys_seed"] = os.environ["NATS_NKEY"]
-    nc = await nats.connect(os.environ["NATS_URL"], name="team-example", max_reconnect_attempts=-1, error_cb=report, **options)
+    nc = await nats.connect(f"{url.scheme}://{url.hostname}:{url.port or 4222}", name="team-example", max_reconnect_attempts=-1, error_cb=report, **options)
     stop = asyncio.Event()
     for s in signal.SIGINT, signal.SIGTERM:
         asyncio.get_running_loop().add_signal_handler(s, stop.set)
