@@ -51,7 +51,7 @@ func handle(m jetstream.Msg) error {
 			for _, a := range r.Result.Data.Allergens {
 				found = append(found, a.Code+":"+a.Level)
 			}
-			fmt.Println(session, r.MenuID, r.Result.Status, cmp.Or(strings.Join(found, ","), "-"))
+			fmt.Println(session, r.MenuID, r.Result.Status, cmp.Or(strings.Join(found, ","), "?"))
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ function handle(m) {
       for (const { menu_id, result } of m.json().results) {
         // data is null where nothing was found, which never means safe
         const found = (result.data?.allergens ?? []).map(({ code, level }) => `${code}:${level}`);
-        console.log(session, menu_id, result.status, found.join(",") || "-");
+        console.log(session, menu_id, result.status, found.join(",") || "?");
       }
   } // else not what this program is about, or a type that it does not know
 }

@@ -29,7 +29,7 @@ def handle(m):
         for r in json.loads(m.data)["results"]:
             data = r["result"]["data"] or {}  # null where nothing was found, which never means safe
             found = ",".join(f"{a['code']}:{a['level']}" for a in data.get("allergens", []))
-            print(session, r["menu_id"], r["result"]["status"], found or "-", flush=True)
+            print(session, r["menu_id"], r["result"]["status"], found or "?", flush=True)
 
 
 async def report(err):
