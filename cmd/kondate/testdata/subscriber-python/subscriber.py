@@ -65,7 +65,7 @@ async def main():
     while not stop.is_set():
         try:
             messages = await consumer.fetch(100, timeout=5)
-        except nats.errors.TimeoutError:
+        except asyncio.TimeoutError:
             continue  # nothing new
         except nats.errors.Error as err:  # the broker is away: the client connects again by itself
             await report(err)
