@@ -27,7 +27,7 @@ run: postgres ## run everything in one process until interrupted
 
 .PHONY: test
 test: ## run every test under the race detector, in a new order each time
-	@.ci/need postgres cc strace node chromium
+	@.ci/need postgres cc strace node python chromium
 	@go test -race -shuffle=on -timeout $(TIMEOUT) ./...
 
 .PHONY: race

@@ -25,6 +25,7 @@
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/openapi        what routes are, in words, for /openapi.json
+//	handlers/asyncapi       what messages are, in words, for /asyncapi.json
 //	handlers/sse            session streams, with replay
 //	handlers/access         who may ask what: API keys, session tokens
 //	handlers/console        the web page
@@ -39,7 +40,8 @@
 //
 // Helpers for tests live beside what they help with, and only tests import them:
 // domain/menu/menutest, streams/natstest, eventstore/storetest,
-// projections/pgtest and handlers/openapi/openapitest.
+// projections/pgtest, handlers/openapi/openapitest and
+// handlers/asyncapi/asyncapitest.
 //
 // # Arrows
 //

@@ -45,20 +45,9 @@ menu.evt.<tenant>.<session>.<lane>.<event>
 
 The type is ` + "`<lane>.<event>`" + `; a lane is ` + "`menu`, `image`" + ` or one of the eight stages (` + "`%s`" + `). So ` + "`menu.evt.public.<session>.>`" + ` is one
 session, and ` + "`menu.evt.*.*.allergen.completed`" + ` is every allergen result. Dish ids are in the body, never in the subject.
+[subscribe.md](subscribe.md) shows how to read them from NATS; [asyncapi.json](asyncapi.json) has all of this for programs.
 
-| header | meaning |
-|---|---|
-| ` + "`Nats-Msg-Id`, `ce-id`" + ` | the event's id; it follows from the content, so the same fact has the same id |
-| ` + "`ce-type`" + ` | the type |
-| ` + "`ce-source`" + ` | ` + "`/menus/<tenant>/<session>`" + ` |
-| ` + "`ce-time`" + ` | the appender's clock: RFC 3339, UTC, microseconds |
-| ` + "`ce-dataschema`" + ` | the schema of the body: ` + "`/schemas/<type>/v<N>.json`" + ` |
-| ` + "`Kondate-Schema`" + ` | its version N |
-| ` + "`Kondate-Correlation-Id`" + ` | id of the session's first event |
-| ` + "`Kondate-Causation-Id`" + ` | id of the event that led to this one; none on a submission |
-| ` + "`traceparent`" + ` | W3C trace context: the span that caused the event; may be missing |
-| ` + "`Kondate-Restored`" + ` | only of an event that a restore brought back: its sequence in the lost log |
-
+%s
 The id is the UUIDv5 in the namespace ` + "`6f0b7c1e-3f0a-5c52-9d0e-1a7c3b9e4d21`" + ` of the JSON array ` + "`[tenant, session, lane, event, causation_id or \"\", n, [[menu_id, epoch, attempt], …]]`" + `;
 n is the chunk of a submission, the round of a completion, else 0.
 
@@ -89,7 +78,7 @@ func eventDocs(t *testing.T) []byte {
 		names = append(names, s.String())
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, docsHead, strings.Join(names, "`, `"))
+	fmt.Fprintf(&b, docsHead, strings.Join(names, "`, `"), headerTable())
 	b.WriteString("\n## The types\n")
 	nested := map[reflect.Type]bool{}
 	var order []reflect.Type
@@ -122,6 +111,19 @@ func eventDocs(t *testing.T) []byte {
 		docs.table(&b, part, &order, nested)
 	}
 	return b.Bytes()
+}
+
+func headerTable() string {
+	var b strings.Builder
+	b.WriteString("| header | | meaning |\n|---|---|---|\n")
+	for _, h := range eventstore.Headers() {
+		always := "always"
+		if h.Optional {
+			always = ""
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", h.Name, always, h.Meaning)
+	}
+	return b.String()
 }
 
 // table lists the fields of a type and remembers the types of their parts.

@@ -61,3 +61,14 @@ func OneLine(data []byte) []byte {
 	}
 	return b.Bytes()
 }
+
+// Object is what [Envelope.Append] writes, for its readers and for descriptions.
+type Object struct {
+	ID        string         `json:"id" jsonschema:"The same for ever, also in another copy of the log."`
+	Type      menu.Type      `json:"type" jsonschema:"Such as menu.submitted, allergen.completed."`
+	Seq       uint64         `json:"seq" jsonschema:"The event's place in the log."`
+	Time      time.Time      `json:"time" jsonschema:"When it was appended."`
+	Tenant    menu.Tenant    `json:"tenant"`
+	SessionID menu.SessionID `json:"session_id"`
+	Data      map[string]any `json:"data" jsonschema:"Depends on the type."`
+}

@@ -57,6 +57,9 @@ var schemas embed.FS
 
 // Schema returns the JSON Schema of the bodies of one version of an event. The stages share theirs.
 func Schema(typ menu.Type, version int) ([]byte, error) {
+	if _, known := registry[typ]; !known {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownEvent, typ)
+	}
 	raw, err := schemas.ReadFile(schemaFile(typ, version))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s version %d has no schema: %w", ErrUnknownEvent, typ, version, err)

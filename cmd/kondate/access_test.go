@@ -137,6 +137,8 @@ func routesAccess() map[string]routeAccess {
 		"GET /":                                  {own: ok},
 		"GET /client.js":                         {own: ok},
 		"GET /openapi.json":                      {own: ok},
+		"GET /asyncapi.json":                     {own: ok},
+		"GET /schemas/:type/:version":            {own: ok},
 		"GET /metrics":                           {least: access.Admin, foreign: ok, own: ok},
 		"POST /v1/sessions":                      {least: access.Submit, body: `{"items":[{"name":"冷奴"}]}`, foreign: taken, own: taken},
 		"GET /v1/sessions/:id":                   {least: access.Read, token: true, foreign: notFound, own: ok},
@@ -166,7 +168,7 @@ func TestEveryRouteKeepsTenantsApart(t *testing.T) {
 		if strings.HasPrefix(pattern, "/v1/sessions/") {
 			id = g.owner.SessionID
 		}
-		return strings.NewReplacer(":id", id, ":stage", "task8").Replace(pattern)
+		return strings.NewReplacer(":id", id, ":stage", "task8", ":type", "allergen.completed", ":version", "v2.json").Replace(pattern)
 	}
 	expired, err := access.NewTokens([]byte(tokenSecret), time.Second, func() time.Time { return time.Now().Add(-time.Hour) })
 	if err != nil {

@@ -43,6 +43,10 @@ func (a *app) api(ctx context.Context, door door, roles []string) (parts []part,
 		return nil, nil, err
 	}
 	a.checks = append(a.checks, httpapi.Check{Name: "streams", Look: streamsWatch{hub, store}.check})
+	messages, err := describeMessages(a.cfg.SSE.ChannelPrefix)
+	if err != nil {
+		return nil, nil, err
+	}
 	api, err := httpapi.New(httpapi.Config{
 		Log: store, Rows: queries, History: queries, Failures: queries, Reservations: projections.NewReservations(a.pool, store),
 		Tenant: door.tenant, OnlySession: door.onlySession, StreamToken: door.streamToken,
@@ -50,7 +54,7 @@ func (a *app) api(ctx context.Context, door door, roles []string) (parts []part,
 		Readiness: a.readiness(roles),
 		BatchSize: a.cfg.Processing.BatchSize, RequestTimeout: min(a.cfg.Database.PoolTimeout, httpapi.MaxRequestTimeout), Now: time.Now, Logger: a.log, Tracer: a.tracer,
 		Client: access.KeyID, RateLimit: a.cfg.HTTP.rateLimit(), RateBurst: a.cfg.HTTP.RateBurst, CORSOrigins: a.cfg.HTTP.CORSOrigins,
-		Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
+		AsyncAPI: messages, Elsewhere: append(append(sse.Operations(), console.Operations()...), metricsOperation()),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -186,7 +186,7 @@ func (a *app) projector() (part, error) {
 	cfg.Tracer = a.tracer
 	cfg.SessionTTL, cfg.ProgressInterval = a.cfg.Processing.SessionTTL, a.cfg.Processing.ProgressUpdateInterval
 	cfg.Pictures = streams.NewImages(a.js)
-	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, "progress", body) }
+	cfg.Progress = func(key menu.Key, body []byte) error { return channel.Publish(key, progressMessage, body) }
 	metrics := newPageMetrics()
 	cfg.Written = metrics.written
 	p := projections.NewProjector(a.pool, store, cfg)

@@ -38,6 +38,8 @@ func Rules() []Rule {
 		{http.MethodGet, "/console/*", NeedNothing},
 		{http.MethodGet, "/client.js", NeedNothing},
 		{http.MethodGet, "/openapi.json", NeedNothing},
+		{http.MethodGet, "/asyncapi.json", NeedNothing},
+		{http.MethodGet, "/schemas/:type/:version", NeedNothing},
 		{http.MethodGet, "/metrics", NeedAdmin},
 
 		{http.MethodPost, "/v1/sessions", NeedSubmit},

@@ -21,6 +21,7 @@ type API struct {
 	limit       *limiter // nil: there is none
 	document    []byte   // of /openapi.json
 	documentTag string
+	eventsTag   string // of /asyncapi.json
 
 	closing     chan struct{} // closed when exports have to end
 	closingOnce sync.Once
@@ -42,7 +43,7 @@ func New(cfg Config) (*API, error) {
 	if a.document, err = a.description(); err != nil {
 		return nil, err
 	}
-	a.documentTag = strconv.Quote(tagOf(0, a.document))
+	a.documentTag, a.eventsTag = strconv.Quote(tagOf(0, a.document)), strconv.Quote(tagOf(0, cfg.AsyncAPI))
 	return a, nil
 }
 

@@ -97,6 +97,7 @@ type Config struct {
 	RateBurst   int                     // requests that one client may send at once, if there is a limit
 	Client      func(*fiber.Ctx) string // the credential that a request came with, for the limit; nil or "": its address counts
 	CORSOrigins []string                // other origins whose pages may use the API, such as https://example.org; "*" is any
+	AsyncAPI    []byte                  // the description of the messages that others find on NATS, for /asyncapi.json
 	Elsewhere   []openapi.Operation     // what other packages serve on the same app, for /openapi.json
 }
 
@@ -115,6 +116,7 @@ func (c Config) Validate() error {
 	require(c.Reservations != nil, "Reservations")
 	require(c.Images != nil, "Images")
 	require(c.Tenant != nil, "Tenant")
+	require(len(c.AsyncAPI) > 0, "AsyncAPI")
 	require(c.Now != nil, "Now")
 	require(c.Logger != nil, "Logger")
 	errs = append(errs, c.Readiness.Validate())

@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
 	"kondate/handlers/openapi"
 	"kondate/projections"
 )
@@ -38,17 +42,6 @@ type itemBody struct {
 	Price    *printed     `json:"price,omitempty" jsonschema:"As printed, at most 128 characters."`
 }
 
-// event is a line of GET /v1/events, and the data of an event of a stream; [eventstore.Envelope] writes it.
-type event struct {
-	ID        string         `json:"id" jsonschema:"The same for ever, also in another copy of the log."`
-	Type      menu.Type      `json:"type" jsonschema:"Such as menu.submitted, allergen.completed."`
-	Seq       uint64         `json:"seq" jsonschema:"The event's place in the log."`
-	Time      moment         `json:"time" jsonschema:"When it was appended."`
-	Tenant    menu.Tenant    `json:"tenant"`
-	SessionID menu.SessionID `json:"session_id"`
-	Data      map[string]any `json:"data" jsonschema:"Depends on the type."`
-}
-
 // description returns the OpenAPI document of the API's own operations and of others that the same server has.
 func (a *API) description() ([]byte, error) {
 	operations := make([]openapi.Operation, 0, len(a.cfg.Elsewhere)+16)
@@ -68,7 +61,7 @@ func (a *API) description() ([]byte, error) {
 		},
 		Problem:    openapi.TypeOf[problem](),
 		Components: components(),
-		Schemas:    schemas(),
+		Schemas:    Schemas(),
 	}, append(operations, a.cfg.Elsewhere...))
 }
 
@@ -90,12 +83,12 @@ func components() []openapi.Component {
 			p["last_seq"].Description = "The event that changed the dish last."
 		}},
 		{Name: "Failure", Type: openapi.TypeOf[projections.Failure](), Description: "A stage of a dish that was given up until somebody asks for a retry."},
-		{Name: "Event", Type: openapi.TypeOf[event](), Description: "A recorded fact, as streams and exports carry it."},
+		{Name: "Event", Type: openapi.TypeOf[eventstore.Object](), Description: "A recorded fact, as streams and exports carry it."},
 	}
 }
 
-// schemas are those of types whose JSON the Go type does not tell.
-func schemas() map[reflect.Type]*jsonschema.Schema {
+// Schemas are those of types whose JSON the Go type does not tell.
+func Schemas() map[reflect.Type]*jsonschema.Schema {
 	one, most := 1.0, float64(maxFailures)
 	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
 	const id = "^[A-Za-z0-9_-]{1,64}$"
@@ -113,6 +106,7 @@ func schemas() map[reflect.Type]*jsonschema.Schema {
 		openapi.TypeOf[projections.Time](): {Type: "string", Format: "date-time"},
 		openapi.TypeOf[json.RawMessage]():  {Types: []string{"object", "null"}},
 		openapi.TypeOf[moment]():           {Type: "string", Format: "date-time"},
+		openapi.TypeOf[time.Time]():        {Type: "string", Format: "date-time"},
 		openapi.TypeOf[positive]():         {Type: "integer", Minimum: &one},
 		openapi.TypeOf[page]():             {Type: "integer", Minimum: &one, Maximum: &most},
 		openapi.TypeOf[languageTag]():      {Type: "string", MaxLength: new(maxLanguageTag)},
@@ -141,3 +135,19 @@ func known[T any]() string {
 
 // describe answers GET /openapi.json.
 func (a *API) describe(c *fiber.Ctx) error { return freshText(c, a.documentTag, a.document) }
+
+// describeEvents answers GET /asyncapi.json.
+func (a *API) describeEvents(c *fiber.Ctx) error { return freshText(c, a.eventsTag, a.cfg.AsyncAPI) }
+
+// schema answers GET /schemas/{type}/{version}, to which the header ce-dataschema of every event refers.
+func (a *API) schema(c *fiber.Ctx) error {
+	of := c.Params("type") + " " + c.Params("version")
+	digits, isFile := strings.CutSuffix(strings.TrimPrefix(c.Params("version"), "v"), ".json")
+	version, err := strconv.Atoi(digits)
+	if typ := menu.Type(utils.CopyString(c.Params("type"))); err == nil && isFile && eventstore.DataSchema(typ, version) == c.Path() {
+		if text, err := eventstore.Schema(typ, version); err == nil {
+			return freshText(c, strconv.Quote(tagOf(0, text)), text)
+		}
+	}
+	return notFound("schema of " + of)
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"kondate/eventstore"
 	"kondate/handlers/httpapi"
 	"kondate/handlers/openapi"
 	"kondate/handlers/openapi/openapitest"
@@ -172,5 +173,38 @@ func TestDescriptionOfStages(t *testing.T) {
 	}
 	if got := failure.Properties["stage"].Enum; len(got) != 8 || !slices.Contains(got, "search_engine") {
 		t.Errorf("stages are %v", got)
+	}
+}
+
+// The description of the messages is what the server was given; the schemas to which events refer are paths of the API.
+func TestDescriptionOfMessages(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	got := h.get(t, "/asyncapi.json")
+	if got.status != http.StatusOK || got.header.Get("Content-Type") != "application/json" || string(got.body) != `{"asyncapi":"3.0.0"}` {
+		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	}
+	if again := h.get(t, "/asyncapi.json", "If-None-Match: "+got.header.Get("ETag")); again.status != http.StatusNotModified {
+		t.Errorf("again: %d", again.status)
+	}
+	for _, def := range eventstore.Registry() {
+		for version := 1; version <= def.Version; version++ {
+			want, err := eventstore.Schema(def.Type, version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := eventstore.DataSchema(def.Type, version)
+			if got := h.get(t, path); got.status != http.StatusOK || string(got.body) != string(want) || got.header.Get("ETag") == "" {
+				t.Errorf("%s: %d %.100s", path, got.status, got.body)
+			}
+		}
+	}
+	for _, path := range []string{
+		"/schemas/allergen.completed/v99.json", "/schemas/allergen.completed/v0.json", "/schemas/allergen.completed/v02.json", "/schemas/allergen.completed/v2",
+		"/schemas/allergen.completed/2.json", "/schemas/stage.completed/v1.json", "/schemas/soup/v1.json", "/schemas/..%2fx/v1.json",
+	} {
+		if got := h.get(t, path); got.status != http.StatusNotFound {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
 	}
 }

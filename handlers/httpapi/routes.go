@@ -6,6 +6,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
 	"kondate/handlers/openapi"
 	"kondate/projections"
 	"kondate/streams"
@@ -112,7 +113,7 @@ func (a *API) routes() []route {
 				openapi.Query[moment]("since", "Events from this time on."), openapi.Query[moment]("until", "Events before this time."),
 				openapi.Query[uint64]("from_seq", "Events from this sequence on."), openapi.Query[positive]("limit", "At most so many; without it, all."),
 			},
-			Answers:  []openapi.Answer{openapi.Lines[event](http.StatusOK, "Each line is an Event.")},
+			Answers:  []openapi.Answer{openapi.Lines[eventstore.Object](http.StatusOK, "Each line is an Event.")},
 			Problems: openapi.Problems{503: ""},
 		}, a.events, true},
 		{openapi.Operation{
@@ -146,6 +147,22 @@ func (a *API) routes() []route {
 			Answers:    []openapi.Answer{openapi.JSON[map[string]any](http.StatusOK, "OpenAPI 3.1.", tag), unchanged},
 			Problems:   openapi.Problems{429: ""},
 		}, a.describe, false},
+		{openapi.Operation{
+			Method: http.MethodGet, Path: "/asyncapi.json", ID: "describeEvents", Tag: tagService, Summary: "The description of the messages", Access: openapi.ByAnybody,
+			Description: "What other programs find on NATS: every event of the log, live messages, requests to workers.",
+			Parameters:  []openapi.Parameter{have},
+			Answers:     []openapi.Answer{openapi.JSON[map[string]any](http.StatusOK, "AsyncAPI 3.0.", tag), unchanged},
+			Problems:    openapi.Problems{429: ""},
+		}, a.describeEvents, false},
+		{openapi.Operation{
+			Method: http.MethodGet, Path: "/schemas/{type}/{version}", ID: "getSchema", Tag: tagService, Summary: "The JSON Schema of an event's body", Access: openapi.ByAnybody,
+			Description: "The header `ce-dataschema` of a message of the log is this path.",
+			Parameters: []openapi.Parameter{
+				openapi.Path[menu.Type]("type", "Such as `allergen.completed`."), openapi.Path[string]("version", "`v1.json`, `v2.json` and so on."), have,
+			},
+			Answers:  []openapi.Answer{openapi.JSON[map[string]any](http.StatusOK, "JSON Schema 2020-12.", tag), unchanged},
+			Problems: openapi.Problems{404: "", 429: ""},
+		}, a.schema, false},
 	}
 }
 

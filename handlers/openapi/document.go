@@ -120,12 +120,21 @@ func (w *writer) component(c Component) *jsonschema.Schema {
 }
 
 func (w *writer) schema(t reflect.Type) *jsonschema.Schema {
-	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: w.types})
+	s, err := Schema(t, w.types)
 	if err != nil {
 		w.fail(err)
 		return &jsonschema.Schema{}
 	}
-	return settled(s)
+	return s
+}
+
+// Schema returns the JSON Schema of what is sent of a Go type; types are those whose JSON the Go types do not tell.
+func Schema(t reflect.Type, types map[reflect.Type]*jsonschema.Schema) (*jsonschema.Schema, error) {
+	s, err := jsonschema.ForType(t, &jsonschema.ForOptions{TypeSchemas: types})
+	if err != nil {
+		return nil, fmt.Errorf("the JSON Schema of %s: %w", t, err)
+	}
+	return settled(s), nil
 }
 
 // settled takes out what a Go type allows and an API never sends: null for a list. Objects may get more properties one

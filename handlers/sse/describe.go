@@ -4,14 +4,28 @@ import (
 	"net/http"
 
 	"kondate/domain/menu"
+	"kondate/handlers/asyncapi"
 	"kondate/handlers/openapi"
 )
+
+// pathStream is the path of a session's stream.
+const pathStream = "/v1/sessions/{id}/events"
+
+// Stream describes what a session's stream sends besides the events of the log and live messages.
+func Stream() asyncapi.Stream {
+	return asyncapi.Stream{Path: pathStream, Messages: []asyncapi.Message{
+		asyncapi.MessageOf[resetData](eventReset, "The cursor could not be honoured; the stream goes on from the oldest event that is held."),
+		asyncapi.MessageOf[struct{}](eventCaughtUp, "What follows happens now."),
+		asyncapi.MessageOf[closingData](eventClosing, "The server ends the stream: come back."),
+		asyncapi.MessageOf[endData](eventEnd, "The session is closed, and everything was said."),
+	}}
+}
 
 // Operations describes the routes that [Handler.Register] adds.
 func Operations() []openapi.Operation {
 	return []openapi.Operation{
 		{
-			Method: http.MethodGet, Path: "/v1/sessions/{id}/events", ID: "followSession", Tag: "sessions", Summary: "A session's events, live (SSE)",
+			Method: http.MethodGet, Path: pathStream, ID: "followSession", Tag: "sessions", Summary: "A session's events, live (SSE)",
 			Description: "The whole session from its first event, then what happens. `event` is the type of a stored event, whose `data` is an object of the schema Event, " +
 				"and whose `id` is a cursor: a client that comes back with it misses nothing and gets nothing twice. Besides: `caught-up`, `progress`, `reset` " +
 				"(the cursor could not be honoured), `closing` (come back), `end` (everything was said). Messages that others publish for the session come without an id.",

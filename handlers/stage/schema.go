@@ -49,11 +49,25 @@ func compileSchemas() (*schemas, error) {
 	return &s, nil
 }
 
-func compile(name string) (*jsonschema.Schema, error) {
-	file := "schemas/" + name + ".json"
-	raw, err := schemaFiles.ReadFile(file)
+// DataSchema returns the JSON Schema of what a stage finds: the member data of its results.
+func DataSchema(stage menu.Stage) ([]byte, error) { return readSchema(stage.String()) }
+
+// EnvelopeSchema returns the JSON Schema of a result as it comes from outside.
+func EnvelopeSchema() ([]byte, error) { return readSchema("envelope") }
+
+func readSchema(name string) ([]byte, error) {
+	raw, err := schemaFiles.ReadFile("schemas/" + name + ".json")
 	if err != nil {
 		return nil, fmt.Errorf("read the schema %s: %w", name, err)
+	}
+	return raw, nil
+}
+
+func compile(name string) (*jsonschema.Schema, error) {
+	file := "schemas/" + name + ".json"
+	raw, err := readSchema(name)
+	if err != nil {
+		return nil, err
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
