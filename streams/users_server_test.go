@@ -2,7 +2,6 @@ package streams_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -42,23 +41,7 @@ func newGuests(t *testing.T, who ...[4]string) *guests {
 	dir := t.TempDir()
 	g.dir = dir
 	g.configure(t, users)
-	main := fmt.Sprintf("listen: 127.0.0.1:-1\nmax_payload: 4MB\njetstream: {store_dir: %q}\naccounts {\n  include ./kondate-accounts.conf\n}\n", filepath.Join(dir, "js"))
-	if err := os.WriteFile(filepath.Join(dir, "nats-server.conf"), []byte(main), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	opts, err := server.ProcessConfigFile(filepath.Join(dir, "nats-server.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	if g.ns, err = server.NewServer(opts); err != nil {
-		t.Fatal(err)
-	}
-	g.ns.Start()
-	t.Cleanup(func() { g.ns.Shutdown(); g.ns.WaitForShutdown() })
-	if !g.ns.ReadyForConnections(patience) {
-		t.Fatal("the server does not start")
-	}
+	g.ns = natstest.Configured(t, dir, "accounts {\n  include ./kondate-accounts.conf\n}\n")
 	g.url = g.ns.ClientURL()
 	js := g.jetStream(t, who[0][0])
 	if err := streams.Ensure(t.Context(), js, streams.Topology{Replicas: 1, MaxBytes: 1 << 28, AckWait: natstest.AckWait}); err != nil {

@@ -14,10 +14,23 @@ import (
 func TestNewUser(t *testing.T) {
 	t.Parallel()
 	for _, u := range [][4]string{
-		{"", "admin", "", ""}, {"a.b", "admin", "", ""}, {"a b", "admin", "", ""}, {"*", "admin", "", ""}, {`a"`, "admin", "", ""},
-		{"a", "owner", "", ""}, {"a", "", "", ""}, {"a", "admin", "public", ""}, {"a", "server", "", "allergen"},
-		{"a", "reader", "", ""}, {"a", "reader", ">", ""}, {"a", "reader", "a.b", ""}, {"a", "reader", "public", "allergen"},
-		{"a", "worker", "public", ""}, {"a", "worker", "public", "*"}, {"a", "worker", "", "allergen"}, {"a", "worker", "public", "cooking"},
+		{"", "admin", "", ""},
+		{"a.b", "admin", "", ""},
+		{"a b", "admin", "", ""},
+		{"*", "admin", "", ""},
+		{`a"`, "admin", "", ""},
+		{"a", "owner", "", ""},
+		{"a", "", "", ""},
+		{"a", "admin", "public", ""},
+		{"a", "server", "", "allergen"},
+		{"a", "reader", "", ""},
+		{"a", "reader", ">", ""},
+		{"a", "reader", "a.b", ""},
+		{"a", "reader", "public", "allergen"},
+		{"a", "worker", "public", ""},
+		{"a", "worker", "public", "*"},
+		{"a", "worker", "", "allergen"},
+		{"a", "worker", "public", "cooking"},
 	} {
 		if _, _, err := streams.NewUser(u[0], streams.UserRole(u[1]), u[2], u[3], time.Now()); err == nil {
 			t.Errorf("%q is a user", u)

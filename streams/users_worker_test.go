@@ -63,7 +63,15 @@ func TestWorkerMayNot(t *testing.T) {
 	before := g.state(t, admin)
 	nc, denied := g.conn(t, "one")
 	for _, sub := range [][2]string{
-		{">", ""}, {"_INBOX.>", ""}, {"menu.evt.>", ""}, {"menu.evt.a.>", ""}, {"menu.retry.>", ""}, {"sse.>", ""}, {"$JS.>", ""}, {"$SYS.>", ""}, {"$O.>", ""},
+		{">", ""},
+		{"_INBOX.>", ""},
+		{"menu.evt.>", ""},
+		{"menu.evt.a.>", ""},
+		{"menu.retry.>", ""},
+		{"sse.>", ""},
+		{"$JS.>", ""},
+		{"$SYS.>", ""},
+		{"$O.>", ""},
 		{"menu.work.a.allergen", ""},                    // requests belong to one worker of the group
 		{"menu.work.a.allergen", "other"},               // and a group of its own would get all of them
 		{"menu.work.*.allergen", "work-allergen"},       // other tenants
