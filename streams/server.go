@@ -2,6 +2,7 @@ package streams
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,8 @@ const (
 	maxPending = 256 << 20
 	// MinPayload is the smallest payload limit of a broker that the log can live on, in bytes.
 	MinPayload = 2 << 20
+	// tlsTimeout bounds the handshake of a connection.
+	tlsTimeout = 5 * time.Second
 	// embeddedPayload is the payload limit of the embedded server.
 	embeddedPayload = 4 << 20
 	// embeddedStore is the embedded server's own limit of its disk use: none, for every stream has its limit. The
@@ -35,13 +38,20 @@ const (
 type ServerConfig struct {
 	StoreDir string       // folder of the log; no two servers may share it
 	Sync     SyncPolicy   // when an event counts as stored
-	Listen   string       // loopback host:port for other programs; empty: in-process connections only
+	Listen   string       // host:port for other programs; empty: in-process connections only
 	Logger   *slog.Logger // required
+
+	// Users are those who may connect by Listen. Nil: there are none, everybody may, and Listen must be a loopback address.
+	Users         []User
+	ChannelPrefix string      // of live messages; needed only with Users
+	TLS           *tls.Config // of Listen; nil: none
 }
 
 // Server is a NATS server inside this process.
 type Server struct {
 	ns   *server.Server
+	opts *server.Options // as it was started, for a change of users
+	door door
 	lock *flock.Flock
 	sync SyncPolicy
 }
@@ -60,7 +70,21 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	}
 	if cfg.Listen != "" {
 		var err error
-		if opts.Host, opts.Port, err = loopback(cfg.Listen); err != nil {
+		if opts.Host, opts.Port, err = listenAddress(cfg.Listen, cfg.Users != nil); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{sync: cfg.Sync, opts: opts}
+	if cfg.TLS != nil {
+		opts.TLS, opts.TLSConfig, opts.TLSTimeout = true, cfg.TLS, tlsTimeout.Seconds()
+		opts.TLSVerify = cfg.TLS.ClientAuth == tls.RequireAndVerifyClientCert
+	}
+	if cfg.Users != nil {
+		var err error
+		if s.door, err = openDoor(cfg.ChannelPrefix); err == nil {
+			err = s.door.admit(opts, cfg.Users)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +102,7 @@ func StartServer(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	case !locked:
 		return nil, fmt.Errorf("another process runs the embedded NATS in %s: stop it, or use another data dir", cfg.StoreDir)
 	}
-	s := &Server{lock: lock, sync: cfg.Sync}
+	s.lock = lock
 	if err := s.start(ctx, opts, cfg.Logger); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the embedded NATS in %s: %w", cfg.StoreDir, err), lock.Unlock())
 	}
@@ -172,14 +196,14 @@ func ranges(seqs []uint64) string {
 	return b.String()
 }
 
-// loopback parses an address and refuses one that other machines reach: the embedded server knows no users.
-func loopback(addr string) (host string, port int, err error) {
+// listenAddress parses an address and refuses one that other machines reach, unless the server asks who they are.
+func listenAddress(addr string, users bool) (host string, port int, err error) {
 	host, p, err := net.SplitHostPort(addr)
 	if err != nil {
 		return "", 0, fmt.Errorf("nats.listen %q is no host:port: %w", addr, err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return "", 0, fmt.Errorf("nats.listen %q can be reached from other machines, and the embedded NATS knows no users: bind to 127.0.0.1, or run a NATS server of your own and set nats.url", addr)
+	if ip := net.ParseIP(host); !users && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", 0, fmt.Errorf("nats.listen %q can be reached from other machines, and the embedded NATS has no users: make some (kondate access nats add), or bind to 127.0.0.1", addr)
 	}
 	n, err := strconv.ParseUint(p, 10, 16)
 	if err != nil {
@@ -193,7 +217,11 @@ func loopback(addr string) (host string, port int, err error) {
 
 // Connect returns a connection inside the process. The caller closes it.
 func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect("", append(opts, nats.InProcessServer(s), nats.MaxReconnects(-1))...)
+	user, err := SeedOption(s.Seed())
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect("", append(opts, user, nats.InProcessServer(s), nats.MaxReconnects(-1))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the embedded NATS: %w", err)
 	}
@@ -208,7 +236,11 @@ func (s *Server) URL() string {
 	if s.ns.Addr() == nil {
 		return ""
 	}
-	return "nats://" + s.ns.Addr().String()
+	scheme := "nats://"
+	if s.opts.TLSConfig != nil {
+		scheme = "tls://"
+	}
+	return scheme + s.ns.Addr().String()
 }
 
 const (

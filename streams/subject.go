@@ -78,7 +78,9 @@ func WorkSubject(tenant menu.Tenant, stage menu.Stage) string {
 func WorkFilter(stage menu.Stage) string { return workRoot + ".*." + stage.String() }
 
 // WorkQueue is the queue group of the workers of one stage: each request goes to one of them.
-func WorkQueue(stage menu.Stage) string { return "work-" + stage.String() }
+func WorkQueue(stage menu.Stage) string { return workQueue(stage.String()) }
+
+func workQueue(stage string) string { return "work-" + stage }
 
 // ChannelSubject returns the subject of a live message of a session: <prefix>.<tenant>.<session>.<name>.
 // Live messages are core NATS and not stored.

@@ -10,14 +10,20 @@ import (
 	"kondate/handlers/access"
 )
 
+// accessCommand groups what says who may come in.
 type accessCommand struct {
+	Show accessShowCommand `cmd:"" default:"withargs" help:"Show who may use the HTTP server."`
+	NATS accessNATSCommand `cmd:"" name:"nats" help:"Make, list and remove users of NATS: teams that read events, workers, kondate itself."`
+}
+
+type accessShowCommand struct {
 	DataDir string     `default:".kondate" help:"Data dir of the server." type:"path"`
 	Auth    AuthConfig `embed:"" prefix:"auth-"`
 	JSON    bool       `help:"Print JSON."`
 }
 
 // Help is shown below the flags.
-func (accessCommand) Help() string { return "Example: kondate access" }
+func (accessShowCommand) Help() string { return "Example: kondate access" }
 
 // accessReport is what is in force.
 type accessReport struct {
@@ -40,7 +46,7 @@ func mayDo(role access.Role) string {
 }
 
 // Run prints which mode is in force, the keys, and what each role may do.
-func (c accessCommand) Run(env environment) error {
+func (c accessShowCommand) Run(env environment) error {
 	report := accessReport{Mode: c.Auth.Mode, Keys: []shownKey{}, Roles: map[string]string{}}
 	found, err := readConnection(c.DataDir)
 	switch {

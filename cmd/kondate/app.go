@@ -30,11 +30,12 @@ type app struct {
 	cfg Config
 	log *slog.Logger
 
-	dial       func(nats.Option) (*nats.Conn, error) // to the broker
-	js         jetstream.JetStream                   // what appends and answers requests
-	natsURL    string                                // for other programs; empty if the embedded broker opens no port
-	broker     *streams.Server                       // nil with a broker of the user's
-	socket     streams.Socket                        // of broker
+	dial       func(...nats.Option) (*nats.Conn, error) // to the broker
+	js         jetstream.JetStream                      // what appends and answers requests
+	natsURL    string                                   // for other programs; empty if the embedded broker opens no port
+	broker     *streams.Server                          // nil with a broker of the user's
+	socket     streams.Socket                           // of broker
+	users      watched                                  // file of the users of broker
 	durability string
 
 	pool        *pgxpool.Pool
@@ -88,16 +89,20 @@ func (a *app) openBroker(ctx context.Context) error {
 		return err
 	}
 	if a.cfg.NATS.URL != "" {
-		a.dial = func(o nats.Option) (*nats.Conn, error) {
-			return nats.Connect(a.cfg.NATS.URL, o, nats.MaxReconnects(-1))
+		a.dial = func(o ...nats.Option) (*nats.Conn, error) {
+			return a.cfg.NATS.Access.dial(a.cfg.NATS.URL, a.log, o...)
 		}
 		a.durability = fmt.Sprintf("%d copies of the log; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
 	} else {
-		if a.broker, err = streams.StartServer(ctx, streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log}); err != nil {
+		cfg, err := a.embeddedConfig(sync)
+		if err != nil {
+			return err
+		}
+		if a.broker, err = streams.StartServer(ctx, cfg); err != nil {
 			return err
 		}
 		a.onClose(a.broker.Shutdown)
-		a.dial = func(o nats.Option) (*nats.Conn, error) { return a.broker.Connect(o) }
+		a.dial = a.broker.Connect
 		a.natsURL, a.durability = a.broker.URL(), streams.Durability(1, sync)
 	}
 	if a.js, err = a.connect("append"); err != nil {
@@ -111,9 +116,9 @@ func (a *app) openBroker(ctx context.Context) error {
 
 // connect opens a connection for one purpose.
 func (a *app) connect(purpose string) (jetstream.JetStream, error) {
-	nc, err := a.dial(nats.Name("kondate " + purpose))
+	nc, err := a.dial(nats.Name("kondate "+purpose), refusals(a.log))
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, err
 	}
 	a.onClose(func(context.Context) error { nc.Close(); return nil })
 	a.connections = append(a.connections, connected{purpose, nc})

@@ -28,9 +28,10 @@ type benchCommand struct {
 type benchSSECommand struct {
 	Scenarios []string `arg:"" optional:"" help:"What to measure: fanout, replay, churn, slow, idle; nothing: all."`
 
-	URL     string `placeholder:"URL" help:"Server to measure; empty: the one on --data-dir, else one that is started for it and thrown away."`
-	DataDir string `placeholder:"DIR" help:"Data dir of the server to measure, by which its log is found." type:"path"`
-	NATSURL string `placeholder:"URL" help:"NATS of the server to measure, if it has no data dir here."`
+	URL     string     `placeholder:"URL" help:"Server to measure; empty: the one on --data-dir, else one that is started for it and thrown away."`
+	DataDir string     `placeholder:"DIR" help:"Data dir of the server to measure, by which its log is found." type:"path"`
+	NATSURL string     `placeholder:"URL" help:"NATS of the server to measure, if it has no data dir here."`
+	Access  NATSAccess `embed:"" prefix:"nats-"`
 
 	Clients  int           `help:"Connections; 0: what suits the scenario."`
 	Sessions int           `help:"Sessions that the connections are spread over; 0: what suits the scenario."`
@@ -155,7 +156,7 @@ func (c benchSSECommand) server(ctx context.Context, env environment) (*load.Ser
 
 // find takes a server that runs already.
 func (b *benched) find(ctx context.Context, c benchSSECommand) error {
-	conn := connection{HTTPURL: c.URL, NATSURL: c.NATSURL}
+	conn := connection{HTTPURL: c.URL, NATSURL: c.NATSURL, NATSAccess: c.Access}
 	if c.DataDir != "" {
 		found, err := readConnection(c.DataDir)
 		if err != nil {
@@ -175,6 +176,9 @@ func (b *benched) use(ctx context.Context, conn connection) error {
 	u, err := url.Parse(conn.HTTPURL)
 	if err != nil || u.Host == "" {
 		return fmt.Errorf("%q is no URL of a server", conn.HTTPURL)
+	}
+	if u.Scheme != "http" {
+		return fmt.Errorf("streams are measured without TLS, and the server is %s", conn.HTTPURL)
 	}
 	b.closeLog(ctx)
 	a := &app{log: newLogger(b.env.stderr, levelQuiet), dial: conn.dial}

@@ -125,11 +125,3 @@ func (c connection) alive() bool {
 	nc.Close()
 	return true
 }
-
-// dial connects to the broker of a running serve.
-func (c connection) dial(o nats.Option) (*nats.Conn, error) {
-	if c.NATSSocket != "" {
-		return streams.Socket(c.NATSSocket).Connect(o, nats.MaxReconnects(-1))
-	}
-	return nats.Connect(c.NATSURL, o, nats.MaxReconnects(-1))
-}

@@ -115,7 +115,7 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 	c.authorize(req)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("no answer from %s (is kondate serve running there?): %w", c.base, err)
+		return fmt.Errorf("no answer from %s (is kondate serve running there?): %w", c.base, explainTLS(err, "--http-tls-ca", ""))
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
 	if resp.StatusCode >= http.StatusBadRequest {

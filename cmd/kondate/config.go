@@ -38,6 +38,8 @@ type HTTPConfig struct {
 	Addr        string   `default:"127.0.0.1:8080" help:"Address of the HTTP server; port 0 takes a free one."`
 	RateLimit   *float64 `help:"Requests per second of one client, by credential or else by address; 0: no limit. Left out, it is 50, and 0 where only this machine reaches http.addr."`
 	RateBurst   int      `default:"100" help:"Requests that one client may send at once, where there is a limit."`
+	TLSCert     string   `name:"tls-cert" placeholder:"FILE" help:"Certificate of the HTTP server, in PEM; with it the server speaks HTTPS. A renewed file is taken without a restart." type:"path"`
+	TLSKey      string   `name:"tls-key" placeholder:"FILE" help:"Key of http.tls_cert." type:"path"`
 	CORSOrigins []string `name:"cors-origins" help:"Other origins whose pages may use the API, such as https://example.org; * is any."`
 }
 
@@ -66,16 +68,18 @@ func (c HTTPConfig) validate() error {
 			errs = append(errs, fmt.Errorf("http.cors_origins: %w", err))
 		}
 	}
-	return errors.Join(append(errs, positive("http.rate_burst", c.RateBurst))...)
+	return errors.Join(append(errs, positive("http.rate_burst", c.RateBurst), c.tls().validate())...)
 }
 
 // NATSConfig is the group nats.
 type NATSConfig struct {
-	URL      string   `help:"URL of an existing NATS; empty: embedded."`
-	Listen   string   `help:"Loopback address on which the embedded NATS takes connections; empty: none."`
-	Sync     string   `default:"always" help:"When the embedded NATS calls an event stored: always (fsynced before it is acknowledged), an interval such as 100ms, or default (the broker's own)."`
-	Replicas int      `default:"1" help:"Copies of the log: 1 embedded, 3 in production."`
-	MaxBytes ByteSize `default:"0" help:"Size of the log in bytes at most; 0: 80 % of the free disk when it is made."`
+	URL       string     `help:"URLs of an existing NATS, with commas between them; empty: embedded."`
+	Access    NATSAccess `embed:""`
+	Listen    string     `help:"Address on which the embedded NATS takes connections; empty: none. Without users it must be a loopback address."`
+	UsersFile string     `placeholder:"FILE" help:"File of the users of the embedded NATS (kondate access nats); empty: nats_users.json in the data dir, if there is one." type:"path"`
+	Sync      string     `default:"always" help:"When the embedded NATS calls an event stored: always (fsynced before it is acknowledged), an interval such as 100ms, or default (the broker's own)."`
+	Replicas  int        `default:"1" help:"Copies of the log: 1 embedded, 3 in production."`
+	MaxBytes  ByteSize   `default:"0" help:"Size of the log in bytes at most; 0: 80 % of the free disk when it is made."`
 }
 
 // DatabaseConfig is the group database.
@@ -175,7 +179,7 @@ type AuthConfig struct {
 // Validate refuses values that would do something else than they say. kong calls it for every command with a Config.
 func (c Config) Validate() error {
 	return errors.Join(
-		c.Auth.validate(c.HTTP.Addr), c.HTTP.validate(), c.validateProviders(), c.Tracing.validate(),
+		c.Auth.validate(c.HTTP.Addr), c.HTTP.validate(), c.NATS.Access.tls().validate(), c.validateProviders(), c.Tracing.validate(),
 		positive("processing.max_parallel_tasks", c.Processing.MaxParallelTasks),
 		positive("processing.retry_attempts", c.Processing.RetryAttempts),
 		positive("processing.batch_size", c.Processing.BatchSize),

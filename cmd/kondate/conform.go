@@ -18,6 +18,7 @@ type conformCommand struct {
 	Stage   string        `arg:"" help:"Stage of the worker, for instance allergen."`
 	DataDir string        `default:".kondate" help:"Data dir of a running serve, whose NATS is used." type:"path"`
 	NATSURL string        `name:"nats-url" help:"URL of the NATS to which the worker is connected, instead."`
+	Access  NATSAccess    `embed:"" prefix:"nats-"`
 	Tenant  string        `default:"public" help:"Tenant of the requests."`
 	Timeout time.Duration `default:"10s" help:"Time for each request."`
 	JSON    bool          `help:"Print JSON."`
@@ -62,11 +63,7 @@ func (c conformCommand) Run(ctx context.Context, env environment) error {
 func (c conformCommand) connect(env environment) (*nats.Conn, error) {
 	name := nats.Name("kondate conform")
 	if c.NATSURL != "" {
-		conn, err := nats.Connect(c.NATSURL, name)
-		if err != nil {
-			return nil, fmt.Errorf("connect to NATS: %w", err)
-		}
-		return conn, nil
+		return c.Access.dial(c.NATSURL, newLogger(env.stderr, slog.LevelWarn), name)
 	}
 	_, found, err := lookBeside(Storage{DataDir: c.DataDir}, newLogger(env.stderr, slog.LevelWarn))
 	if err == nil && found == (connection{}) {

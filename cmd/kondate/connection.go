@@ -17,8 +17,12 @@ type connection struct {
 	AuthMode    string `json:"auth_mode,omitempty"`
 	KeysFile    string `json:"keys_file,omitempty"`   // of API keys; empty: it reads none
 	Key         string `json:"key,omitempty"`         // API key of the commands beside it; empty: none is needed
+	TLSCert     string `json:"tls_cert,omitempty"`    // file of the certificate of HTTPURL; empty: it has no TLS
 	NATSURL     string `json:"nats_url,omitempty"`    // empty: the embedded server opens no port
 	NATSSocket  string `json:"nats_socket,omitempty"` // of the embedded server; empty: it is not embedded
+	NATSSeed    string `json:"nats_seed,omitempty"`   // of a user of the embedded server; empty: it has none
+	NATSUsers   string `json:"nats_users,omitempty"`  // file of its users; empty: it has none
+	NATSAccess         // to a server that is not embedded
 	DatabaseURL string `json:"database_url"`
 }
 

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 
@@ -66,7 +65,10 @@ func (c demoCommand) Run(ctx context.Context, env environment) error {
 // show is the demo itself, on a running system.
 func (c demoCommand) show(ctx context.Context, env environment, cfg Config, r running) error {
 	out := bufio.NewWriter(env.stdout)
-	cl := &client{base: r.HTTPURL, key: r.Key, http: &http.Client{}}
+	cl, err := r.client()
+	if err != nil {
+		return err
+	}
 	answer, err := cl.submit(ctx, sampleMenu)
 	if err != nil {
 		return err
@@ -205,5 +207,5 @@ How to go on, from a second terminal while this runs (or later, while "kondate s
   watch          kondate watch %s --data-dir %s
   rows (SQL)     %s -c "select position, name, translation, allergy->'by_standard'->'jp' from menus where session_id = '%s' order by position"
 `, r.HTTPURL, answer.SessionID, token, r.HTTPURL, answer.StreamURL, answer.SessionID, cfg.DataDir, r.Psql, answer.SessionID)
-	fmt.Fprintf(out, "  events (NATS)  server %s, stream MENU_EVENTS, subject menu.evt.public.%s.>\n\n", r.NATSURL, answer.SessionID)
+	fmt.Fprintf(out, "  events (NATS)  server %s, stream MENU_EVENTS, subject menu.evt.public.%s.>\n\n", redactedURLs(r.NATSURL), answer.SessionID)
 }

@@ -16,9 +16,9 @@ import (
 )
 
 // startWorker answers the allergen stage over a connection of its own until the test ends or stop is called.
-func startWorker(t *testing.T, url string) (stop func()) {
+func startWorker(t *testing.T, url string, options ...nats.Option) (stop func()) {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	nc, err := nats.Connect(url, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

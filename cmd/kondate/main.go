@@ -52,7 +52,7 @@ type commandLine struct {
 	Stages      stagesCommand      `cmd:"" help:"Look at the eight stages, pause one, let it go on, try out another team's worker."`
 	Failures    failuresCommand    `cmd:"" help:"List the dishes for which a stage gave up, take them back to work."`
 	Keys        keysCommand        `cmd:"" help:"Make, list and revoke the API keys of auth.mode keys."`
-	Access      accessCommand      `cmd:"" help:"Show who may use the HTTP server: the mode in force, the keys, what each role may do."`
+	Access      accessCommand      `cmd:"" help:"Show who may use the HTTP server: the mode in force, the keys, what each role may do; nats: who may use NATS."`
 	Archive     archiveCommand     `cmd:"" help:"Export old sessions to a file, verify it, and make room in the log."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server under load."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`

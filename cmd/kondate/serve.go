@@ -90,6 +90,9 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 			return err
 		}
 		parts = append(parts, part{"nats", a.broker.Watch}, socket)
+		if a.broker.Seed() != "" {
+			parts = append(parts, a.followUsers())
+		}
 	}
 	if slices.Contains(roles, roleProjector) {
 		projector, err := a.projector()
@@ -110,13 +113,14 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 		parts = append(parts, stages, pictures)
 	}
 	r := running{Psql: a.psql, Durability: a.durability}
-	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, NATSSocket: string(a.socket), DatabaseURL: a.databaseURL}
+	r.connection = connection{PID: os.Getpid(), DatabaseURL: a.databaseURL}
+	a.describeNATS(&r.connection)
 	web, url, err := a.openHTTP(ctx, roles)
 	if err != nil {
 		return err
 	}
 	parts = append(parts, web...)
-	r.HTTPURL, r.AuthMode, r.Key = url, a.cfg.Auth.Mode, a.localKey
+	r.HTTPURL, r.AuthMode, r.Key, r.TLSCert = url, a.cfg.Auth.Mode, a.localKey, a.cfg.HTTP.TLSCert
 	if r.AuthMode == authKeys {
 		r.KeysFile = keysPath(a.cfg.Auth, a.cfg.DataDir)
 	}

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 )
 
@@ -13,23 +13,24 @@ import (
 type remote struct {
 	URL     string `placeholder:"URL" help:"Server to talk to; empty: the one that runs on the data dir."`
 	Key     string `placeholder:"KEY" help:"API key for the server, better given as KONDATE_KEY: other users of the machine see flags. Empty: that of the commands beside the server on the data dir, if it has one."`
+	TLSCA   string `name:"http-tls-ca" placeholder:"FILE" help:"CA that signed the certificate of the server of --url; empty: those that the system knows." type:"path"`
 	DataDir string `default:".kondate" help:"Data dir of the server." type:"path"`
 }
 
 func (r remote) client() (*client, error) {
-	cl := &client{base: r.URL, key: r.Key, http: &http.Client{}}
-	if cl.base != "" {
-		return cl, nil // the key of the data dir is not for a server that somebody names
+	if r.URL != "" { // the key of the data dir is not for a server that somebody names
+		secured, err := tlsFiles{group: "http.tls", ca: r.TLSCA}.client(nil)
+		if err != nil {
+			return nil, err
+		}
+		return &client{base: r.URL, key: r.Key, http: httpClient(secured)}, nil
 	}
 	c, err := readConnection(r.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	cl.base = c.HTTPURL
-	if cl.key == "" {
-		cl.key = c.Key
-	}
-	return cl, nil
+	c.Key = cmp.Or(r.Key, c.Key)
+	return c.client()
 }
 
 type submitCommand struct {

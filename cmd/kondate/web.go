@@ -46,12 +46,12 @@ func (a *app) openHTTP(ctx context.Context, roles []string) (parts []part, url s
 	if err != nil {
 		return nil, "", err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.cfg.HTTP.Addr)
+	listener, url, err := a.listenHTTP(ctx)
 	if err != nil {
-		return nil, "", fmt.Errorf("listen on http.addr %s, where every process answers probes and serves metrics (processes on one machine need an address each): %w", a.cfg.HTTP.Addr, err)
+		return nil, "", err
 	}
 	serve := func(ctx context.Context) error { return serveHTTP(ctx, a.web, end, listener) }
-	return append(parts, part{"http", serve}), "http://" + listener.Addr().String(), nil
+	return append(parts, part{"http", serve}), url, nil
 }
 
 // readiness is what /readyz tells of this process.
@@ -75,7 +75,7 @@ func (a *app) probes(door door, roles []string) error {
 // serveHTTP serves until ctx ends, then calls end, for what would not end by itself, and lets the requests under way finish.
 func serveHTTP(ctx context.Context, web *fiber.App, end func(context.Context) error, listener net.Listener) error {
 	served := make(chan error, 1)
-	go func() { served <- web.Listener(httpapi.Linger(listener)) }()
+	go func() { served <- web.Listener(listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)

@@ -65,29 +65,47 @@ func RevokeKey(ctx context.Context, path, id string, at time.Time) (revoked Key,
 }
 
 // change rewrites a file of keys, whole or not at all, while no other command does.
-func change(ctx context.Context, path string, fn func([]Key) ([]Key, error)) (err error) {
+func change(ctx context.Context, path string, fn func([]Key) ([]Key, error)) error {
+	return ChangeFile(ctx, path, func(raw []byte) ([]byte, error) {
+		var keys []Key
+		if raw != nil {
+			var err error
+			if keys, err = ParseKeys(raw); err != nil {
+				return nil, fmt.Errorf("the API keys in %s cannot be used: %w", path, err)
+			}
+		}
+		keys, err := fn(keys)
+		if err != nil {
+			return nil, err
+		}
+		if raw, err = json.MarshalIndent(keysDocument{keys}, "", "  "); err != nil {
+			return nil, fmt.Errorf("encode the API keys: %w", err)
+		}
+		return append(raw, '\n'), nil
+	})
+}
+
+// ChangeFile rewrites a file that says who may come in, whole or not at all, while no other command does. Fn gets nil if
+// there is no file yet. The new one is readable by its owner only.
+func ChangeFile(ctx context.Context, path string, fn func(raw []byte) ([]byte, error)) (err error) {
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a rename would take the link's place
 	}
 	dir := filepath.Dir(path)
 	lock := flock.New(dir, flock.SetFlag(os.O_RDONLY)) // of the folder: it needs no file of its own
 	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
-		return fmt.Errorf("wait for others who change the API keys in %s: %w", dir, err)
+		return fmt.Errorf("wait for others who change files in %s: %w", dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	keys, err := ReadKeys(path)
-	if err != nil {
+	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if raw, err = fn(raw); err != nil {
 		return err
 	}
-	if keys, err = fn(keys); err != nil {
-		return err
-	}
-	raw, err := json.MarshalIndent(keysDocument{keys}, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the API keys: %w", err)
-	}
-	if err := replaceFile(path, append(raw, '\n'), os.Rename); err != nil {
-		return fmt.Errorf("write the API keys: %w", err)
+	if err := replaceFile(path, raw, os.Rename); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

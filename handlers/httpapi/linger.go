@@ -47,7 +47,11 @@ func (c *lingerConn) Close() error {
 
 // linger makes the connection of a refused request end gently.
 func linger(c *fiber.Ctx) {
-	if conn, ok := c.Context().Conn().(*lingerConn); ok {
+	conn := c.Context().Conn()
+	if secured, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = secured.NetConn()
+	}
+	if conn, ok := conn.(*lingerConn); ok {
 		conn.refused.Store(true)
 	}
 }
