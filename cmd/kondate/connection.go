@@ -19,6 +19,7 @@ type connection struct {
 	Key         string `json:"key,omitempty"`         // API key of the commands beside it; empty: none is needed
 	NATSURL     string `json:"nats_url,omitempty"`    // empty: the embedded server opens no port
 	NATSSocket  string `json:"nats_socket,omitempty"` // of the embedded server; empty: it is not embedded
+	NATSSync    string `json:"nats_sync,omitempty"`   // nats.sync of the embedded server
 	DatabaseURL string `json:"database_url"`
 }
 

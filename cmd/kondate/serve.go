@@ -111,6 +111,9 @@ func (a *app) serve(ctx context.Context, roles []string, ready func(running)) (e
 	}
 	r := running{Psql: a.psql, Durability: a.durability}
 	r.connection = connection{PID: os.Getpid(), NATSURL: a.natsURL, NATSSocket: string(a.socket), DatabaseURL: a.databaseURL}
+	if a.broker != nil {
+		r.NATSSync = a.broker.Sync().String()
+	}
 	web, url, err := a.openHTTP(ctx, roles)
 	if err != nil {
 		return err
