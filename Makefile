@@ -25,6 +25,15 @@ demo: postgres ## submit a sample menu and watch its eight stages fill in
 run: postgres ## run everything in one process until interrupted
 	@go run ./cmd/kondate serve
 
+.PHONY: up
+up: ## start the production shape with Docker Compose (docs/deploy.md); it needs .env
+	@[ -f .env ] || { echo 'Make .env first: cp deploy/example.env .env, and fill it in (docs/deploy.md).' >&2; exit 1; }
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## stop it; what it stored stays
+	docker compose down
+
 .PHONY: test
 test: ## run every test under the race detector, in a new order each time
 	@.ci/need postgres cc strace node python chromium
@@ -34,7 +43,7 @@ test: ## run every test under the race detector, in a new order each time
 race: test ## the same as test: all tests always run under the race detector
 
 .PHONY: check
-check: ## all that needs no running: format, modules, vet, lint, import rules, dish tables, generated files
+check: ## all that needs no running: format, modules, vet, lint, import rules, dish tables, generated files, alerts
 	@echo '== format' && $(LINT) fmt --diff
 	@echo '== modules' && go mod tidy -diff
 	@echo '== vet' && go vet ./...
@@ -42,6 +51,7 @@ check: ## all that needs no running: format, modules, vet, lint, import rules, d
 	@echo '== import rules' && go test .
 	@echo '== dish tables' && go test ./domain/cuisine -run 'Validates|Texts|Refuses'
 	@echo '== generated files' && .ci/generated
+	@echo '== alerts and dashboards' && .ci/alerts
 
 .PHONY: fmt
 fmt: ## format the code

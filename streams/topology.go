@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
@@ -67,8 +68,37 @@ func compatible(what, advice string, settings []setting) error {
 
 // Ensure makes the stream of the log, the one of waiting retries, the store of pictures and the consumers where they are missing, and
 // applies the settings that may change (limits, replicas, waits). It is safe at every start, also of several processes at once; an existing
-// stream or consumer that means something else is refused with an [*IncompatibleError].
+// stream or consumer that means something else is refused with an [*IncompatibleError]. It waits a while for a cluster that
+// has just been started: until a stream has a leader, nobody answers for it.
 func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	for late := time.Now().Add(leaderPatience); ; {
+		err := t.ensure(ctx, js)
+		if err == nil || !leaderless(err) || time.Now().After(late) {
+			return err
+		}
+		select {
+		case <-time.After(leaderPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+const (
+	// leaderPatience is how long a cluster may take to agree on its leaders, leaderPause how long we wait to ask again.
+	leaderPatience = 30 * time.Second
+	leaderPause    = 250 * time.Millisecond
+	// codeNoLeader is the broker's answer while its servers do not know who leads them.
+	codeNoLeader jetstream.ErrorCode = 10008
+)
+
+// leaderless says whether an error may come from a cluster that has no leader yet.
+func leaderless(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && api.ErrorCode == codeNoLeader || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)
+}
+
+func (t Topology) ensure(ctx context.Context, js jetstream.JetStream) error {
 	if t.AckWait <= 0 {
 		return fmt.Errorf("an ack wait of %s: it must be positive", t.AckWait)
 	}

@@ -23,6 +23,7 @@ type connection struct {
 	NATSSeed    string `json:"nats_seed,omitempty"`   // of a user of the embedded server; empty: it has none
 	NATSUsers   string `json:"nats_users,omitempty"`  // file of its users; empty: it has none
 	NATSAccess         // to a server that is not embedded
+	NATSSync    string `json:"nats_sync,omitempty"` // nats.sync of the embedded server
 	DatabaseURL string `json:"database_url"`
 }
 

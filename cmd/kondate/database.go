@@ -18,6 +18,10 @@ func (c DatabaseConfig) poolConfig(url string, log *slog.Logger) (*pgxpool.Confi
 	cfg.MaxConns = int32(c.PoolSize + c.MaxOverflow) //nolint:gosec // validated to be small and positive
 	cfg.MinIdleConns = 1
 	cfg.MaxConnLifetime = c.PoolRecycle
+	// A server that takes a connection and says nothing must hold nobody up for longer, an orderly stop least of all.
+	if limit := cfg.ConnConfig.ConnectTimeout; limit == 0 || limit > c.PoolTimeout {
+		cfg.ConnConfig.ConnectTimeout = c.PoolTimeout
+	}
 	if c.EchoSQL {
 		cfg.ConnConfig.Tracer = &tracelog.TraceLog{
 			LogLevel: tracelog.LogLevelInfo,

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if os.Getenv(asNATS) != "" {
+		natsServer()
+		return
+	}
 	if ledger := os.Getenv(asWorker); ledger != "" {
 		work(ledger)
 		return
@@ -46,22 +50,31 @@ const patience = 2 * time.Minute
 
 // process is kondate serve in a process of its own.
 type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	dir  string
-	conn connection
-	log  *syncBuffer
-	done chan struct{}
+	t     *testing.T
+	cmd   *exec.Cmd
+	dir   string
+	conn  connection // once it is ready
+	log   *syncBuffer
+	ready chan struct{}
+	done  chan struct{}
 }
 
 // startProcess runs serve on a data dir and waits until it is ready.
 func startProcess(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, dir: dir, log: &syncBuffer{}, done: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], append([]string{ //nolint:noctx // the test binary itself; the test ends it
+	p := launch(t, dir, nil, append([]string{
 		"serve", "--data-dir", dir, "--http-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--nats-max-bytes", "1GiB",
 	}, args...)...)
-	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.await()
+	return p
+}
+
+// launch runs a command line that serves on a data dir, with more variables in its environment.
+func launch(t *testing.T, dir string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, dir: dir, log: &syncBuffer{}, ready: make(chan struct{}), done: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], args...) //nolint:noctx // the test binary itself; the test ends it
+	p.cmd.Env = append(append(os.Environ(), env...), asProgram+"=1")
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -71,28 +84,33 @@ func startProcess(t *testing.T, dir string, args ...string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.end)
-	ready := make(chan struct{})
 	go func() {
 		defer close(p.done)
 		lines := bufio.NewScanner(out)
 		for lines.Scan() {
 			if strings.HasPrefix(lines.Text(), "kondate is ready") {
-				close(ready)
+				close(p.ready)
 			}
 		}
 		_ = p.cmd.Wait() // the exit code is read from the process state
 	}()
-	select {
-	case <-ready:
-	case <-p.done:
-		t.Fatalf("serve ended before it was ready:\n%s", p.log)
-	case <-time.After(patience):
-		t.Fatalf("serve is not ready:\n%s", p.log)
-	}
-	if p.conn, err = readConnection(dir); err != nil {
-		t.Fatal(err)
-	}
 	return p
+}
+
+// await waits until the process is ready.
+func (p *process) await() {
+	p.t.Helper()
+	select {
+	case <-p.ready:
+	case <-p.done:
+		p.t.Fatalf("serve ended before it was ready:\n%s", p.log)
+	case <-time.After(patience):
+		p.t.Fatalf("serve is not ready:\n%s", p.log)
+	}
+	var err error
+	if p.conn, err = readConnection(p.dir); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // kill ends the process as a power cut would.

@@ -55,6 +55,8 @@ type commandLine struct {
 	Access      accessCommand      `cmd:"" help:"Show who may use the HTTP server: the mode in force, the keys, what each role may do; nats: who may use NATS."`
 	Archive     archiveCommand     `cmd:"" help:"Export old sessions to a file, verify it, and make room in the log."`
 	Bench       benchCommand       `cmd:"" help:"Measure a server under load."`
+	Doctor      doctorCommand      `cmd:"" help:"Look for what is wrong, or may go wrong: versions, durability, clocks, limits, disks, drift, lag; and say what to change."`
+	Ready       readyCommand       `cmd:"" help:"Ask a running server whether it is ready."`
 	Restore     restoreCommand     `cmd:"" help:"Fill a log that was lost, or that lost its end, from the copy in Postgres."`
 }
 

@@ -206,7 +206,7 @@ func (a *app) describeNATS(c *connection) {
 		c.NATSURL, c.NATSAccess = a.cfg.NATS.URL, a.cfg.NATS.Access
 		return
 	}
-	c.NATSSocket, c.NATSSeed = string(a.socket), a.broker.Seed()
+	c.NATSSocket, c.NATSSeed, c.NATSSync = string(a.socket), a.broker.Seed(), a.broker.Sync().String()
 	if c.NATSSeed != "" {
 		c.NATSUsers = a.users.path
 	}
