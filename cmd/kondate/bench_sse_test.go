@@ -101,6 +101,9 @@ func TestBenchSSEOnARunningServer(t *testing.T) {
 	}
 }
 
+// errAll says that a follower has seen all it waited for.
+var errAll = errors.New("all are there")
+
 // lastTypes returns the type of each session's newest event.
 func lastTypes(t *testing.T, store *eventstore.JetStream) map[menu.SessionID]menu.Type {
 	t.Helper()
