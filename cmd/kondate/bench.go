@@ -34,7 +34,7 @@ type benchAllCommand struct {
 	Writers  []int    `default:"1,64" help:"Writers that append at once."`
 	Rounds   int      `help:"How often ours and the limit take turns; 0: 3, with --quick 2."`
 	Menus    int      `help:"Menus of 20 dishes in a round, and a fifth of the streams' clients; 0: 200, with --quick 40."`
-	Profile  string   `placeholder:"DIR" help:"Existing folder for a CPU and an allocation profile of the server in end-to-end." type:"existingdir"`
+	Profile  string   `placeholder:"DIR" help:"Existing folder for CPU and allocation profiles of the servers in end-to-end." type:"existingdir"`
 	JSON     bool     `help:"Print JSON."`
 }
 
@@ -45,7 +45,7 @@ func (benchAllCommand) Help() string {
 		"Compare ratios, not figures, between machines, and do not judge by a run with a wide range.\n\n" +
 		"It takes three minutes at most and leaves nothing behind.\n\n" +
 		"Examples:\n  kondate bench\n  kondate bench --quick --json\n  kondate bench --only append --writers 1,8,64,512 --nats-sync always\n" +
-		"  kondate bench --only end-to-end --profile /tmp && go tool pprof -top /tmp/cpu.pprof"
+		"  kondate bench --only end-to-end --profile /tmp && go tool pprof -top /tmp/local-always-cpu.pprof"
 }
 
 const (

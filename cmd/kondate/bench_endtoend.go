@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,7 +55,10 @@ func benchEndToEndOf(ctx context.Context, env environment, s bench.Settings, syn
 		return inTurn(func() (time.Duration, error) { return floor.Run(ctx, 1) })
 	}
 	for _, provider := range []string{providerNoop, providerLocal} {
-		b := &benched{env: env, sync: sync, roles: allRoles(), noop: provider == providerNoop, profile: profile, Server: &load.Server{}}
+		b := &benched{env: env, sync: sync, roles: allRoles(), noop: provider == providerNoop, Server: &load.Server{}}
+		if profile != "" {
+			b.profile = filepath.Join(profile, provider+"-"+sync)
+		}
 		err := b.startOwn(ctx, s.Dir)
 		var figures [][]float64
 		if err == nil {

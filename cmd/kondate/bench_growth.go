@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"kondate/handlers/sse/load"
 	"kondate/streams"
@@ -80,11 +79,11 @@ func (c benchGrowthCommand) Run(ctx context.Context, env environment) (err error
 	var long *longMenu
 	if c.Long > 0 {
 		fmt.Fprintf(env.stderr, "a menu of %d dishes …\n", c.Long)
-		took, cpu, err := g.submit(ctx, 1, c.Long)
-		if err != nil {
+		var s spent
+		if s, err = g.submit(ctx, 1, c.Long); err != nil {
 			return fmt.Errorf("measure a long menu: %w", err)
 		}
-		long = &longMenu{Dishes: c.Long, Seconds: took.Seconds(), CPUSeconds: cpu.Seconds()}
+		long = &longMenu{Dishes: c.Long, spent: s}
 	}
 	if c.JSON {
 		return printJSON(env.stdout, map[string]any{"menu": c.Menu, "provider": c.Provider, "nats_sync": c.NATSSync, "sizes": sizes, "long_menu": long})
@@ -92,20 +91,27 @@ func (c benchGrowthCommand) Run(ctx context.Context, env environment) (err error
 	return printGrowth(env.stdout, sizes, long)
 }
 
-// longMenu is one menu on top of all others.
-type longMenu struct {
-	Dishes     int     `json:"dishes"`
-	Seconds    float64 `json:"seconds"` // from the POST to menu.completed in the log
-	CPUSeconds float64 `json:"cpu_seconds"`
+// spent is what some menus took.
+type spent struct {
+	Seconds     float64 `json:"seconds"`             // from the first POST to the last menu.completed in the log
+	ProgramCPU  float64 `json:"program_cpu_seconds"` // with its broker
+	PostgresCPU float64 `json:"postgres_cpu_seconds"`
 }
 
-// submit adds menus and returns how long it took until all were completed and in the rows, and the server's processor time.
-func (g *grown) submit(ctx context.Context, menus, size int) (took, cpu time.Duration, err error) {
+// longMenu is one menu on top of all others.
+type longMenu struct {
+	Dishes int `json:"dishes"`
+
+	spent
+}
+
+// submit adds menus and waits until all are completed.
+func (g *grown) submit(ctx context.Context, menus, size int) (s spent, err error) {
 	body, err := sampleBody(size)
 	if err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	before := load.CPU(g.PID)
+	program, postgres := load.CPU(g.PID)
 	cl := g.client()
 	if g.session == "" {
 		// The first session is the one that is read again at every size.
@@ -115,12 +121,13 @@ func (g *grown) submit(ctx context.Context, menus, size int) (took, cpu time.Dur
 			err = readStream(ctx, cl, answer.StreamURL, func(frame) error { return nil })
 		}
 		if err != nil {
-			return 0, 0, err
+			return s, err
 		}
 		menus--
 		g.dishes, g.menus = g.dishes+size, g.menus+1
 	}
-	took, err = g.submitMany(ctx, cl, body, menus, max(1, dishesInFlight/size))
+	took, err := g.submitMany(ctx, cl, body, menus, max(1, dishesInFlight/size))
 	g.dishes, g.menus = g.dishes+menus*size, g.menus+menus
-	return took, load.CPU(g.PID) - before, err
+	programNow, postgresNow := load.CPU(g.PID)
+	return spent{took.Seconds(), (programNow - program).Seconds(), (postgresNow - postgres).Seconds()}, err
 }

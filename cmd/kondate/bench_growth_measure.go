@@ -23,11 +23,10 @@ import (
 
 // growth is what everything takes at one size, and what the step to it took.
 type growth struct {
-	Dishes  int     `json:"dishes"`
-	Menus   int     `json:"menus"`
-	Added   int     `json:"added_dishes"`     // by the step
-	Seconds float64 `json:"step_seconds"`     // from the first POST to the last menu.completed
-	CPU     float64 `json:"step_cpu_seconds"` // of the program with its broker, and of Postgres
+	Dishes int   `json:"dishes"`
+	Menus  int   `json:"menus"`
+	Added  int   `json:"added_dishes"` // by the step
+	Step   spent `json:"step"`
 
 	Before stored `json:"before"` // the step
 	After  stored `json:"after"`
@@ -67,12 +66,10 @@ func (g *grown) step(ctx context.Context, menus, size int) (s growth, err error)
 	if s.Before, err = g.stored(ctx); err != nil {
 		return s, err
 	}
-	took, cpu, err := g.submit(ctx, menus, size)
-	if err != nil {
+	if s.Step, err = g.submit(ctx, menus, size); err != nil {
 		return s, err
 	}
-	s.Dishes, s.Menus, s.Added = g.dishes, g.menus, g.dishes-dishes
-	s.Seconds, s.CPU, s.ServerResident = took.Seconds(), cpu.Seconds(), load.Resident(g.PID)
+	s.Dishes, s.Menus, s.Added, s.ServerResident = g.dishes, g.menus, g.dishes-dishes, load.Resident(g.PID)
 	if s.After, err = g.stored(ctx); err != nil {
 		return s, err
 	}

@@ -50,9 +50,13 @@ func whole(name string, format func(float64) string, of func(growth) float64) co
 	}, format}
 }
 
+// stepped is a cost of the step itself.
+func stepped(name string, of func(spent) float64) cost {
+	return cost{name, func(s growth) float64 { return of(s.Step) }, func(_ *growth, s growth) float64 { return of(s.Step) / float64(s.Added) }, inSeconds}
+}
+
 // costs returns the lines of the table.
 func costs(sizes []growth) []cost {
-	spent := func(s growth) float64 { return s.CPU }
 	lines := []cost{
 		kept("messages of the log", count, func(s stored) float64 { return float64(s.Messages) }),
 		kept("subjects of the log", count, func(s stored) float64 { return float64(s.Subjects) }),
@@ -74,8 +78,9 @@ func costs(sizes []growth) []cost {
 		// What the runtime has not given back yet is in these, so that they tell nothing of a million more.
 		cost{"  resident after its start", func(s growth) float64 { return float64(s.Broker.Resident) }, nil, bytesOf},
 		cost{"memory of the program at work", func(s growth) float64 { return float64(s.ServerResident) }, nil, bytesOf},
-		cost{"processor, of the step", spent, func(_ *growth, s growth) float64 { return s.CPU / float64(s.Added) }, inSeconds},
-		cost{"time of the step", func(s growth) float64 { return s.Seconds }, func(_ *growth, s growth) float64 { return s.Seconds / float64(s.Added) }, inSeconds},
+		stepped("processor of the step, program", func(s spent) float64 { return s.ProgramCPU }),
+		stepped("  Postgres", func(s spent) float64 { return s.PostgresCPU }),
+		stepped("time of the step", func(s spent) float64 { return s.Seconds }),
 		whole("start of broker alone", inSeconds, func(s growth) float64 { return s.Broker.Seconds }),
 		whole("start of the program", inSeconds, func(s growth) float64 { return s.RestartSeconds }),
 		whole("rebuild", inSeconds, func(s growth) float64 { return s.RebuildSeconds }),
@@ -108,7 +113,8 @@ func printGrowth(out io.Writer, sizes []growth, long *longMenu) error {
 		return fmt.Errorf("print the figures: %w", err)
 	}
 	if long != nil {
-		fmt.Fprintf(out, "\nA menu of %s dishes on top: %.1f s from the POST to menu.completed, %.1f s of processor.\n", humanize.Comma(int64(long.Dishes)), long.Seconds, long.CPUSeconds)
+		fmt.Fprintf(out, "\nA menu of %s dishes on top: %.1f s from the POST to menu.completed, %.1f s of processor in the program and %.1f s in Postgres.\n",
+			humanize.Comma(int64(long.Dishes)), long.Seconds, long.ProgramCPU, long.PostgresCPU)
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/pprof"
 	"time"
@@ -34,7 +33,7 @@ type benchServeCommand struct {
 	serveCommand `embed:""`
 
 	Noop    bool   `help:"Stages that cost nothing."`
-	Profile string `placeholder:"DIR" help:"Folder of its profiles." type:"path"`
+	Profile string `placeholder:"PATH" help:"What the files of its profiles begin with."`
 }
 
 // Run serves until a signal comes.
@@ -52,9 +51,9 @@ func (c benchServeCommand) Run(ctx context.Context, env environment) (err error)
 	return c.serve(ctx, env, nil)
 }
 
-// startProfile writes cpu.pprof and allocs.pprof into a folder when stop is called.
-func startProfile(dir string) (stop func() error, err error) {
-	cpu, err := os.Create(filepath.Join(dir, "cpu.pprof"))
+// startProfile writes path-cpu.pprof and path-allocs.pprof; the latter when stop is called.
+func startProfile(path string) (stop func() error, err error) {
+	cpu, err := os.Create(path + "-cpu.pprof")
 	if err == nil {
 		err = pprof.StartCPUProfile(cpu)
 	}
@@ -63,7 +62,7 @@ func startProfile(dir string) (stop func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		allocs, err := os.Create(filepath.Join(dir, "allocs.pprof"))
+		allocs, err := os.Create(path + "-allocs.pprof")
 		if err == nil {
 			err = errors.Join(pprof.Lookup("allocs").WriteTo(allocs, 0), allocs.Close())
 		}

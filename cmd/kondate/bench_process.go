@@ -34,7 +34,7 @@ type benched struct {
 	roles   []string
 	noop    bool   // its stages cost nothing
 	clients int    // that are going to read its streams at once
-	profile string // folder of its profiles; empty: none are taken
+	profile string // what the files of its profiles begin with; empty: none are taken
 	foreign bool   // it runs without us
 	dir     string
 	conn    connection

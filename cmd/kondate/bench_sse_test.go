@@ -18,11 +18,17 @@ import (
 	"kondate/projections/pgtest"
 )
 
-// benchSSE runs the command in a process of its own, as it runs others.
+// benchSSE runs the command.
 func benchSSE(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return runBench(t, append([]string{"sse"}, args...)...)
+}
+
+// runBench runs a measurement in a process of its own, as it runs others.
+func runBench(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"bench", "sse"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"bench"}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -76,16 +76,18 @@ func processes() (parents, ticks map[int]int) {
 	return parents, ticks
 }
 
-// CPU returns the processor time that a process and those below it have taken so far, those that have ended included.
-func CPU(pid int) time.Duration {
+// CPU returns the processor time that a process has taken so far, and that of those below it, which have ended included.
+func CPU(pid int) (own, below time.Duration) {
 	parents, ticks := processes()
-	total := 0
 	for p, n := range ticks {
-		if descends(p, pid, parents) {
-			total += n
+		switch took := time.Duration(n) * time.Second / ticksPerSecond; {
+		case p == pid:
+			own = took
+		case descends(p, pid, parents):
+			below += took
 		}
 	}
-	return time.Duration(total) * time.Second / ticksPerSecond
+	return own, below
 }
 
 func descends(pid, from int, parents map[int]int) bool {
