@@ -33,11 +33,18 @@ func (benchGrowthCommand) Help() string {
 
 // Validate refuses what could not be measured. kong calls it.
 func (c benchGrowthCommand) Validate() error {
-	if len(c.Dishes) == 0 || c.Dishes[0] < 1 || !slices.IsSorted(c.Dishes) || len(slices.Compact(slices.Clone(c.Dishes))) < len(c.Dishes) {
+	if len(c.Dishes) == 0 || !slices.IsSorted(c.Dishes) {
 		return errors.New("--dishes are sizes that grow, like 100,1000,10000")
 	}
 	if c.Menu < 1 || c.Menu > maxMenu || c.Long < 0 || c.Long > maxMenu {
 		return fmt.Errorf("a menu has 1 to %d dishes", maxMenu)
+	}
+	before := 0
+	for _, dishes := range c.Dishes {
+		if dishes-before < c.Menu {
+			return fmt.Errorf("from %d to %d dishes is less than a menu of %d: choose larger steps or a smaller --menu", before, dishes, c.Menu)
+		}
+		before = dishes
 	}
 	_, err := streams.ParseSync(c.NATSSync)
 	return err

@@ -53,7 +53,7 @@ func (c benchServeCommand) Run(ctx context.Context, env environment) (err error)
 
 // startProfile writes path-cpu.pprof and path-allocs.pprof; the latter when stop is called.
 func startProfile(path string) (stop func() error, err error) {
-	cpu, err := os.Create(path + "-cpu.pprof")
+	cpu, err := os.Create(path + "-cpu.pprof") //nolint:gosec // the caller's own file
 	if err == nil {
 		err = pprof.StartCPUProfile(cpu)
 	}
@@ -62,7 +62,7 @@ func startProfile(path string) (stop func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
-		allocs, err := os.Create(path + "-allocs.pprof")
+		allocs, err := os.Create(path + "-allocs.pprof") //nolint:gosec // as above
 		if err == nil {
 			err = errors.Join(pprof.Lookup("allocs").WriteTo(allocs, 0), allocs.Close())
 		}

@@ -150,7 +150,9 @@ func TestBenchStops(t *testing.T) {
 				t.Fatal(err)
 			}
 			lines := bufio.NewScanner(errs)
-			for lines.Scan() && !strings.HasSuffix(lines.Text(), "…") { // it is at work
+			atWork := false
+			for !atWork && lines.Scan() {
+				atWork = strings.HasSuffix(lines.Text(), "…")
 			}
 			waitFor(t, func() bool { found, _ := filepath.Glob(dir + "/*/*"); return len(found) > 0 })
 			if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -185,6 +187,7 @@ func TestBenchUsage(t *testing.T) {
 		"Folder":     {[]string{"--data-dir=/nowhere/at/all"}, exitFailed, "make a folder to measure in"},
 		"GrowthHelp": {[]string{"growth", "--help"}, exitOK, "10,000 to 1,000,000 events"},
 		"Sizes":      {[]string{"growth", "--dishes=100,10"}, exitUsage, "sizes that grow"},
+		"Step":       {[]string{"growth", "--dishes=100,150"}, exitUsage, "less than a menu of 100"},
 		"Menu":       {[]string{"growth", "--menu=20000"}, exitUsage, "1 to 10000 dishes"},
 	} {
 		out, errs, code := runBench(t, test.args...)

@@ -91,7 +91,8 @@ func appendsOf(ctx context.Context, s Settings, sync string, writers int, report
 // closed ends what a measurement started, whatever became of it.
 func closed(ctx context.Context, err error, started interface {
 	Close(ctx context.Context) error
-}) error {
+},
+) error {
 	if e := started.Close(ctx); err == nil {
 		return e
 	}

@@ -199,8 +199,10 @@ func (b *base) project(ctx context.Context) error {
 	case <-b.log.all:
 		b.projected = b.rate(began)
 		stop()
-		<-ended
-		return nil
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return context.Cause(ctx)
 	case err := <-ended:
 		return err
 	}

@@ -87,7 +87,7 @@ func queueBare(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, table, key
 		default:
 			typ, cast, into = "text", "::"+c.Type, &[]*string{}
 		}
-		query := fmt.Sprintf("select coalesce(array_agg(%s::%s order by %s), '{}') from %s where %s", c.Name, typ, key, table, touched) //nolint:gosec // names of our own tables
+		query := fmt.Sprintf("select coalesce(array_agg(%s::%s order by %s), '{}') from %s where %s", c.Name, typ, key, table, touched)
 		if err := conn.QueryRow(ctx, query, after, last).Scan(into); err != nil {
 			return fmt.Errorf("read column %s of %s: %w", c.Name, table, err)
 		}
@@ -96,7 +96,7 @@ func queueBare(ctx context.Context, conn *pgx.Conn, batch *pgx.Batch, table, key
 		updates = append(updates, fmt.Sprintf("%s = excluded.%s", c.Name, c.Name))
 		params = append(params, into)
 	}
-	batch.Queue(fmt.Sprintf("insert into %s (%s) select %s from unnest(%s) u (%s) on conflict (%s) do update set %s", //nolint:gosec // as above
+	batch.Queue(fmt.Sprintf("insert into %s (%s) select %s from unnest(%s) u (%s) on conflict (%s) do update set %s",
 		table, strings.Join(names, ", "), strings.Join(selected, ", "), strings.Join(arrays, ", "), strings.Join(names, ", "), key, strings.Join(updates, ", ")), params...)
 	return nil
 }
