@@ -62,8 +62,9 @@ lint: ## run the linters (the first time builds them: about two minutes)
 	@$(LINT) run ./...
 
 .PHONY: bench
-bench: ## run every benchmark
+bench: ## measure every part beside the limits of this machine, then run the other benchmarks
 	@.ci/need postgres
+	@go run ./cmd/kondate bench
 	@packages=$$(.ci/find Benchmark) && packages=$$(echo "$$packages" | cut -d ' ' -f 1 | sort -u) && \
 	if [ -z "$$packages" ]; then echo 'There are no benchmarks.'; exit 0; fi && \
 	go test -run '^$$' -bench . -benchmem -timeout 0 $$packages

@@ -17,6 +17,7 @@
 //
 //	cmd/kondate             one binary: reads the configuration, wires the parts,
 //	                        runs them, stops them in order
+//	cmd/kondate/bench       measures them beside the limits of the machine
 //	handlers/stage          the eight stages, on Watermill's router
 //	handlers/stage/local    the provider of all eight that needs no network
 //	handlers/stage/commons  the provider of search_engine that finds free pictures

@@ -151,9 +151,10 @@ func (f *follower) pull(ctx context.Context, consumer jetstream.Consumer) error 
 		return fmt.Errorf("pull from the log: %w", err)
 	}
 	began, came := time.Now(), f.consumed
-	page := make([]Entry, 0, MaxPage)
 	msgs := batch.Messages()
 	for msg := range msgs {
+		// Most pages of a log that is followed live are short: one of MaxPage entries is 60 KB to clear.
+		page := make([]Entry, 0, 1+len(msgs))
 		if page, err = f.add(page, msg); err != nil {
 			return err
 		}
@@ -174,7 +175,6 @@ func (f *follower) pull(ctx context.Context, consumer jetstream.Consumer) error 
 			return f.failed
 		}
 		f.after = page[len(page)-1].Seq
-		page = make([]Entry, 0, MaxPage)
 	}
 	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("pull from the log: %w", err)

@@ -5,208 +5,186 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
-	"kondate/eventstore"
-	"kondate/handlers/sse/load"
+	"kondate/cmd/kondate/bench"
 	"kondate/streams"
 )
 
 // benchCommand groups measurements.
 type benchCommand struct {
-	SSE benchSSECommand `cmd:"" name:"sse" help:"Measure session streams: latency, deliveries a second, replay, reconnects, slow clients, memory."`
-	Raw benchRawCommand `cmd:"" hidden:"" help:"Serve the limit that streams are measured against (bench sse starts it by itself)."`
+	All    benchAllCommand    `cmd:"" name:"all" default:"withargs" help:"Measure every part beside the limit of this machine: what bench alone does (see bench all --help)."`
+	SSE    benchSSECommand    `cmd:"" name:"sse" help:"Measure session streams: latency, deliveries a second, replay, reconnects, slow clients, memory."`
+	Growth benchGrowthCommand `cmd:"" help:"Measure what dishes cost as they become more: disk, memory, processor, time of everything that reads them."`
+
+	Raw    benchRawCommand    `cmd:"" hidden:"" help:"Serve the limit that streams are measured against (bench starts it by itself)."`
+	Serve  benchServeCommand  `cmd:"" hidden:"" help:"Run a server that is measured (bench starts it by itself)."`
+	Broker benchBrokerCommand `cmd:"" hidden:"" help:"Run a broker alone (bench growth starts it by itself)."`
 }
 
-type benchSSECommand struct {
-	Scenarios []string `arg:"" optional:"" help:"What to measure: fanout, replay, churn, slow, idle; nothing: all."`
-
-	URL     string     `placeholder:"URL" help:"Server to measure; empty: the one on --data-dir, else one that is started for it and thrown away."`
-	DataDir string     `placeholder:"DIR" help:"Data dir of the server to measure, by which its log is found." type:"path"`
-	NATSURL string     `placeholder:"URL" help:"NATS of the server to measure, if it has no data dir here."`
-	Access  NATSAccess `embed:"" prefix:"nats-"`
-
-	Clients  int           `help:"Connections; 0: what suits the scenario."`
-	Sessions int           `help:"Sessions that the connections are spread over; 0: what suits the scenario."`
-	Rate     float64       `help:"Events a second; 0: what suits the scenario."`
-	Duration time.Duration `help:"How long events are appended; 0: what suits the scenario."`
-	Payload  ByteSize      `default:"0" help:"Size of an event's data; 0: what suits the scenario."`
-	Sync     string        `default:"default" help:"nats.sync of the server that is started; the broker's default leaves the disk out of the figures."`
-	JSON     bool          `help:"Print JSON."`
+type benchAllCommand struct {
+	Only     []string `placeholder:"PART" help:"What to measure: append, stages, projection, sse, end-to-end; nothing: all."`
+	Quick    bool     `help:"Measure less, and with the first nats.sync only: half a minute."`
+	DataDir  string   `placeholder:"DIR" help:"Folder on the disk to measure on: a folder is made in it, and removed. Empty: the system's temporary one." type:"path"`
+	NATSSync []string `name:"nats-sync" default:"always,100ms" help:"Values of nats.sync to measure with."`
+	Writers  []int    `default:"1,64" help:"Writers that append at once."`
+	Rounds   int      `help:"How often ours and the limit take turns; 0: 3, with --quick 2."`
+	Menus    int      `help:"Menus of 20 dishes in a round, and a fifth of the streams' clients; 0: 200, with --quick 40."`
+	Profile  string   `placeholder:"DIR" help:"Existing folder for CPU and allocation profiles of the servers in end-to-end." type:"existingdir"`
+	JSON     bool     `help:"Print JSON."`
 }
 
 // Help is shown below the flags.
-func (benchSSECommand) Help() string {
-	return "Clients and server share this machine: compare a figure with its raw limit (the same frames written to as many sockets by a program that does nothing else), " +
-		"and look at FOREIGN, the processors that others took meanwhile. Exit 1 if an event was missing, doubled or out of order, or something was left over.\n\n" +
-		"On a server that runs it makes sessions bench-…, and erases them afterwards.\n\n" +
-		"Example: kondate bench sse fanout idle --clients 10000 --duration 5s"
+func (benchAllCommand) Help() string {
+	return "Every figure stands beside what the machine does in the same run with nothing of ours between: publishes, consumers, upserts, sockets. " +
+		"Both take turns; RATIO is the share of the limit that is reached, and behind a figure stand its smallest and largest. " +
+		"Compare ratios, not figures, between machines, and do not judge by a run with a wide range.\n\n" +
+		"It takes three minutes at most and leaves nothing behind.\n\n" +
+		"Examples:\n  kondate bench\n  kondate bench --quick --json\n  kondate bench --only append --writers 1,8,64,512 --nats-sync always\n" +
+		"  kondate bench --only end-to-end --profile /tmp && go tool pprof -top /tmp/local-always-cpu.pprof"
+}
+
+const (
+	partSSE      = "sse"
+	partEndToEnd = "end-to-end"
+)
+
+// parts returns what can be measured, in order.
+func (c benchAllCommand) parts(env environment) []bench.Part {
+	return append(
+		bench.Parts(),
+		bench.Part{Name: partSSE, Run: func(ctx context.Context, s bench.Settings, report func(bench.Row)) error {
+			return benchStreams(ctx, env, s, c.Quick, report)
+		}},
+		bench.Part{Name: partEndToEnd, Run: func(ctx context.Context, s bench.Settings, report func(bench.Row)) error {
+			return benchEndToEnd(ctx, env, s, c.Profile, report)
+		}},
+	)
 }
 
 // Validate refuses what could not be measured. kong calls it.
-func (c benchSSECommand) Validate() error {
-	for _, name := range c.Scenarios {
-		if !slices.ContainsFunc(load.Scenarios(), func(s load.Scenario) bool { return s.Name == name }) {
-			return fmt.Errorf("there is no scenario %q: choose among fanout, replay, churn, slow, idle", name)
+func (c benchAllCommand) Validate() error {
+	var names []string
+	for _, p := range c.parts(environment{}) {
+		names = append(names, p.Name)
+	}
+	for _, name := range c.Only {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no part %q: choose among %s", name, strings.Join(names, ", "))
 		}
 	}
-	if c.URL != "" && c.DataDir == "" && c.NATSURL == "" {
-		return errors.New("--url alone does not say where the server's log is: add --nats-url, or --data-dir instead of --url")
+	for _, sync := range c.NATSSync {
+		if _, err := streams.ParseSync(sync); err != nil {
+			return err
+		}
 	}
-	if c.Clients < 0 || c.Sessions < 0 || c.Rate < 0 || c.Duration < 0 {
-		return errors.New("sizes cannot be negative")
+	if len(c.NATSSync) == 0 || len(c.Writers) == 0 {
+		return errors.New("nothing is left to measure: name a nats.sync and a number of writers")
+	}
+	if c.Rounds < 0 || c.Menus < 0 || slices.ContainsFunc(c.Writers, func(n int) bool { return n < 1 }) {
+		return errors.New("rounds and menus cannot be negative, and an append needs a writer")
 	}
 	return nil
 }
 
-// errUnsound says that streams did something that they must not do.
-var errUnsound = errors.New("events were missing, doubled or out of order, or something was left over: see above")
+// measured is a whole run.
+type measured struct {
+	Machine bench.Machine `json:"machine"`
+	Began   time.Time     `json:"began"`
+	Seconds float64       `json:"seconds"`
+	Rounds  int           `json:"rounds"`
+	Menus   int           `json:"menus"`
+	Rows    []bench.Row   `json:"rows"`
+}
 
 // Run measures.
-func (c benchSSECommand) Run(ctx context.Context, env environment) (err error) {
-	server, stop, err := c.server(ctx, env)
+func (c benchAllCommand) Run(ctx context.Context, env environment) (err error) {
+	dir, err := benchDir(c.DataDir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stop()) }()
-	size := load.Size{Clients: c.Clients, Sessions: c.Sessions, Rate: c.Rate, Duration: c.Duration, Payload: int(c.Payload)}
-	measures := []load.Measure{}
-	for _, s := range load.Scenarios() {
-		if len(c.Scenarios) > 0 && !slices.Contains(c.Scenarios, s.Name) {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := bench.Settings{Dir: dir, Syncs: c.NATSSync, Writers: c.Writers, Rounds: 3, Menus: 200, Logger: newLogger(env.stderr, levelQuiet)}
+	if c.Quick {
+		s.Rounds, s.Menus, s.Syncs = 2, 40, s.Syncs[:1]
+	}
+	if c.Rounds > 0 {
+		s.Rounds = c.Rounds
+	}
+	if c.Menus > 0 {
+		s.Menus = c.Menus
+	}
+	m := measured{Began: time.Now(), Rounds: s.Rounds, Menus: s.Menus, Rows: []bench.Row{}}
+	if m.Machine, err = bench.LookAt(ctx, s); err != nil {
+		return err
+	}
+	for _, p := range c.parts(env) {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, p.Name) {
 			continue
 		}
-		fmt.Fprintf(env.stderr, "%s …\n", s.Name)
-		if err := s.Run(ctx, server, size, func(m load.Measure) { measures = append(measures, m) }); err != nil {
-			return fmt.Errorf("measure %s: %w", s.Name, err)
+		fmt.Fprintf(env.stderr, "%s …\n", p.Name)
+		if err := p.Run(ctx, s, func(r bench.Row) { m.Rows = append(m.Rows, r) }); err != nil {
+			return fmt.Errorf("measure %s: %w", p.Name, err)
 		}
 	}
+	m.Seconds = time.Since(m.Began).Seconds()
 	if c.JSON {
-		err = printJSON(env.stdout, measures)
-	} else {
-		err = printMeasures(env.stdout, measures)
+		return printJSON(env.stdout, m)
 	}
-	if err == nil && slices.ContainsFunc(measures, func(m load.Measure) bool { return !m.Sound() }) {
-		err = errUnsound
-	}
-	return err
+	return m.print(env.stdout)
 }
 
-func printMeasures(out io.Writer, measures []load.Measure) error {
+func (m measured) print(out io.Writer) error {
+	fmt.Fprintf(out, "%s\n\n", m.Machine)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SCENARIO\tCLIENTS\tSESSIONS\tEVENTS/S\tDELIVERED/S\tP50 MS\tP99 MS\tRAW\tRATIO\tCPU µS\tFOREIGN\tWRONG\tALSO")
-	number := func(format string, v float64) string {
-		if v == 0 {
-			return "-"
-		}
-		return fmt.Sprintf(format, v)
-	}
-	for _, m := range measures {
-		raw, also := "-", m.Note
+	fmt.Fprintln(w, "PART\tWHAT\tOURS\tLIMIT\tUNIT\tRATIO\tGOAL\tVERDICT")
+	for _, r := range m.Rows {
+		goal := "-"
 		switch {
-		case m.RawPerSecond > 0:
-			raw = fmt.Sprintf("%.0f/s", m.RawPerSecond)
-		case m.RawSeconds > 0:
-			raw = fmt.Sprintf("%.2f s", m.RawSeconds)
-			also = strings.TrimPrefix(also+fmt.Sprintf(", all in %.2f s", m.Seconds), ", ")
-		case m.RawP99 > 0:
-			raw = fmt.Sprintf("p99 %.1f", m.RawP99)
+		case r.GoalOurs:
+			goal = fmt.Sprintf("%s %s", figure(r.Goal), r.Unit)
+		case r.Goal > 0:
+			goal = fmt.Sprintf("%.2f", r.Goal)
 		}
-		if m.Resident > 0 {
-			also = fmt.Sprintf("%s a connection, ", humanize.IBytes(uint64(m.Resident))) + also
-		}
-		fmt.Fprintf(w, "%s: %s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%d\t%s\n", m.Scenario, m.Name, m.Clients, m.Sessions,
-			number("%.0f", m.Rate), number("%.0f", m.PerSecond), number("%.1f", m.P50), number("%.1f", m.P99), raw, number("%.2f", m.Ratio),
-			number("%.1f", m.CPUPerDelivery), m.Foreign, m.Missing+m.Doubled+m.Reordered, also)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Part, r.What, between(r.Ours, figure), between(r.Raw, figure), r.Unit,
+			between(r.Ratio, func(v float64) string { return fmt.Sprintf("%.2f", v) }), goal, dashed(r.Verdict))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("print the figures: %w", err)
 	}
-	for _, m := range measures {
-		if !m.Sound() {
-			fmt.Fprintf(out, "%s: %s: %d missing, %d doubled, %d out of order. %s\n", m.Scenario, m.Name, m.Missing, m.Doubled, m.Reordered, m.Failed)
-		}
-	}
+	fmt.Fprintf(out, "\nThe middle of %d rounds of %d menus of %d dishes, and in brackets the smallest and the largest; %.0f s in all.\n", m.Rounds, m.Menus, bench.Dishes, m.Seconds)
 	return nil
 }
 
-// server finds what to measure, or starts it. The caller calls stop.
-func (c benchSSECommand) server(ctx context.Context, env environment) (*load.Server, func() error, error) {
-	b := &benched{env: env, sync: c.Sync, Server: &load.Server{}}
-	var err error
-	if c.URL == "" && c.DataDir == "" && c.NATSURL == "" {
-		err = b.startOwn(ctx, c.Clients)
-	} else {
-		err = b.find(ctx, c)
+// between writes a range; one that was not measured is a dash.
+func between(r bench.Range, format func(float64) string) string {
+	switch {
+	case r.Max == 0:
+		return "-"
+	case r.Min == r.Max:
+		return format(r.Median)
 	}
-	if err == nil {
-		err = b.startRaw(ctx)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, b.stop(ctx))
-	}
-	return b.Server, func() error { return b.stop(ctx) }, nil
+	return fmt.Sprintf("%s (%s–%s)", format(r.Median), format(r.Min), format(r.Max))
 }
 
-// find takes a server that runs already.
-func (b *benched) find(ctx context.Context, c benchSSECommand) error {
-	conn := connection{HTTPURL: c.URL, NATSURL: c.NATSURL, NATSAccess: c.Access}
-	if c.DataDir != "" {
-		found, err := readConnection(c.DataDir)
-		if err != nil {
-			return err
-		}
-		conn = found
-		if c.URL != "" {
-			conn.HTTPURL = c.URL
-		}
+// figure writes a number with about three digits.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
 	}
-	b.foreign = true
-	return b.use(ctx, conn)
+	return fmt.Sprintf("%.2f", v)
 }
 
-// use measures the server of a connection from now on.
-func (b *benched) use(ctx context.Context, conn connection) error {
-	u, err := url.Parse(conn.HTTPURL)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("%q is no URL of a server", conn.HTTPURL)
+func dashed(s string) string {
+	if s == "" {
+		return "-"
 	}
-	if u.Scheme != "http" {
-		return fmt.Errorf("streams are measured without TLS, and the server is %s", conn.HTTPURL)
-	}
-	b.closeLog(ctx)
-	a := &app{log: newLogger(b.env.stderr, levelQuiet), dial: conn.dial}
-	if a.js, err = a.connect("bench"); err != nil {
-		return err
-	}
-	b.log = a
-	b.Address, b.PID = u.Host, conn.PID
-	b.Log = eventstore.NewJetStream(a.js, eventstore.Config{Logger: a.log})
-	b.Consumers = func(ctx context.Context) (int, error) {
-		stream, err := a.js.Stream(ctx, streams.EventStream)
-		if err != nil {
-			return 0, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
-		}
-		return stream.CachedInfo().State.Consumers, nil
-	}
-	return nil
-}
-
-// benchRawCommand is the process of the raw limit.
-type benchRawCommand struct{}
-
-// Run serves until a signal comes.
-func (benchRawCommand) Run(ctx context.Context, env environment) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	fmt.Fprintln(env.stdout, listener.Addr())
-	return load.ServeRaw(ctx, listener)
+	return s
 }

@@ -19,6 +19,8 @@ import (
 const (
 	// benchConnections are those that a server takes that is started for a measurement, unless more are asked for.
 	benchConnections = 5000
+	// benchLogBytes is how large its log may become.
+	benchLogBytes = "64GiB"
 	// benchStop is how long the processes of a measurement may take to stop.
 	benchStop = 15 * time.Second
 )
@@ -29,9 +31,13 @@ type benched struct {
 
 	env     environment
 	sync    string
-	foreign bool // it runs without us
+	roles   []string
+	noop    bool   // its stages cost nothing
+	clients int    // that are going to read its streams at once
+	profile string // what the files of its profiles begin with; empty: none are taken
+	foreign bool   // it runs without us
 	dir     string
-	clients int
+	conn    connection
 	log     *app // the connection to the server's log
 	own     *child
 	raw     *child
@@ -85,16 +91,23 @@ func (c *child) stop() error {
 	return nil
 }
 
-// startOwn starts a server on a data dir that is thrown away afterwards.
-func (b *benched) startOwn(ctx context.Context, clients int) error {
-	dir, err := os.MkdirTemp("", "kondate-bench-")
+// benchDir makes a folder to measure in, in another one or (empty) the system's temporary one.
+func benchDir(in string) (string, error) {
+	dir, err := os.MkdirTemp(in, "kondate-bench-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711) //nolint:gosec // Postgres passes as an unprivileged user when the caller is root
+	}
 	if err != nil {
-		return fmt.Errorf("make a data dir: %w", err)
+		return "", fmt.Errorf("make a folder to measure in: %w", err)
 	}
-	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // Postgres passes as an unprivileged user when the caller is root
-		return fmt.Errorf("make a data dir: %w", err)
+	return dir, nil
+}
+
+// startOwn starts a server on a data dir that is thrown away afterwards.
+func (b *benched) startOwn(ctx context.Context, in string) (err error) {
+	if b.dir, err = benchDir(in); err != nil {
+		return err
 	}
-	b.dir, b.clients = dir, clients
 	b.Restart = func(ctx context.Context) error {
 		if err := b.own.stop(); err != nil {
 			return err
@@ -104,18 +117,20 @@ func (b *benched) startOwn(ctx context.Context, clients int) error {
 	return b.serve(ctx)
 }
 
+func (b *benched) data() string { return filepath.Join(b.dir, "data") }
+
 func (b *benched) serve(ctx context.Context) (err error) {
-	data := filepath.Join(b.dir, "data")
 	// The settings of the environment must not lead to somebody's data.
 	b.own, _, err = spawn(
-		ctx, "kondate is ready", "serve", "--config=", "--data-dir="+data, "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
-		"--database-url=", "--nats-max-bytes=8GiB", "--nats-sync="+b.sync, "--roles=api,projector", "--auth-mode=none",
-		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)),
+		ctx, "kondate is ready", "bench", "serve", "--config=", "--data-dir="+b.data(), "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
+		"--database-url=", "--nats-max-bytes="+benchLogBytes, "--nats-sync="+b.sync, "--roles="+strings.Join(b.roles, ","), "--auth-mode=none",
+		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)), "--processing-session-ttl=24h", "--sse-event-history-ttl=0",
+		"--noop="+strconv.FormatBool(b.noop), "--profile="+b.profile,
 	)
 	if err != nil {
 		return err
 	}
-	conn, err := readConnection(data)
+	conn, err := readConnection(b.data())
 	if err != nil {
 		return err
 	}

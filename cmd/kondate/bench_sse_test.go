@@ -18,11 +18,17 @@ import (
 	"kondate/projections/pgtest"
 )
 
-// benchSSE runs the command in a process of its own, as it runs others.
+// benchSSE runs the command.
 func benchSSE(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return runBench(t, append([]string{"sse"}, args...)...)
+}
+
+// runBench runs a measurement in a process of its own, as it runs others.
+func runBench(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"bench", "sse"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"bench"}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -100,6 +106,9 @@ func TestBenchSSEOnARunningServer(t *testing.T) {
 		t.Errorf("the metrics of streams are %v\n%s", err, text)
 	}
 }
+
+// errAll says that a follower has seen all it waited for.
+var errAll = errors.New("all are there")
 
 // lastTypes returns the type of each session's newest event.
 func lastTypes(t *testing.T, store *eventstore.JetStream) map[menu.SessionID]menu.Type {

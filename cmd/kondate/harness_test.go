@@ -221,17 +221,7 @@ func parseServe(args ...string) (Config, error) {
 // body is a submission of n dishes.
 func body(tb testing.TB, n int) []byte {
 	tb.Helper()
-	var sample submission
-	if err := json.Unmarshal(sampleMenu, &sample); err != nil {
-		tb.Fatal(err)
-	}
-	s := submission{Title: "試験", SourceLanguage: "ja", TargetLanguage: "en"}
-	for i := range n {
-		item := sample.Items[i%len(sample.Items)]
-		item.Price = fmt.Sprintf("%d円", 100+i)
-		s.Items = append(s.Items, item)
-	}
-	raw, err := json.Marshal(s)
+	raw, err := sampleBody(n)
 	if err != nil {
 		tb.Fatal(err)
 	}

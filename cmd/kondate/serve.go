@@ -10,8 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/handlers/httpapi"
+	"kondate/handlers/stage"
 	"kondate/projections"
 	"kondate/streams"
 )
@@ -42,8 +44,12 @@ func (serveCommand) Help() string {
 
 // Run serves until a signal comes.
 func (c serveCommand) Run(ctx context.Context, env environment) error {
-	log := c.Log.logger(env.stderr)
-	a := &app{cfg: c.Config, log: log}
+	return c.serve(ctx, env, nil)
+}
+
+// serve serves with some providers instead of the configured ones (nil).
+func (c serveCommand) serve(ctx context.Context, env environment, providers map[menu.Stage]stage.Provider) error {
+	a := &app{cfg: c.Config, log: c.Log.logger(env.stderr), providers: providers}
 	return a.serve(ctx, c.Roles, func(r running) {
 		fmt.Fprintf(env.stdout, "kondate is ready: %s\n%s\n", r.HTTPURL, r.Durability)
 	})

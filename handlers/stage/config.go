@@ -33,9 +33,9 @@ const (
 	// inHand is how many deliveries of a stage a process works on at once. It is more than the chunks of the longest menu,
 	// so that such a menu does not keep the next one at the broker.
 	inHand = 128
-	// loadsAtOnce is how many deliveries of a stage read at once what was answered before. With more of them the first to
+	// readsAtOnce is how many reads a stage makes at once of what was answered before. With more of them the first to
 	// come would be ready as late as the last: a process that is killed soon after its start would finish none.
-	loadsAtOnce = 4
+	readsAtOnce = 4
 	// maxRetryDelay caps the back-off and what a provider may ask for.
 	maxRetryDelay = time.Hour
 )

@@ -54,7 +54,7 @@ func New(log Log, retries Retries, consumer func(ctx context.Context, name strin
 		}
 		e.stages[s] = &stage{
 			stage: s, provider: provider, guard: e.guards[name], stats: newStats(s, name), log: log, retries: retries, cfg: cfg,
-			loads: make(chan struct{}, loadsAtOnce), cached: cfg.Cache != nil && slices.Contains(cfg.Cached, name),
+			reads: newReads(log, s.Lane()), cached: cfg.Cache != nil && slices.Contains(cfg.Cached, name),
 			logger: cfg.Logger.With(slog.String("stage", s.String()), slog.String("provider", name)),
 		}
 		e.stages[s].watch()

@@ -42,7 +42,7 @@ type stage struct {
 	retries  Retries
 	cfg      Config
 	logger   *slog.Logger
-	loads    chan struct{}        // one for each delivery that reads what was answered
+	reads    *reads               // of what was answered
 	pool     atomic.Pointer[pool] // of the run; nil before it
 }
 

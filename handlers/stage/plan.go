@@ -1,11 +1,9 @@
 package stage
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"kondate/domain/menu"
@@ -123,25 +121,14 @@ func (s *stage) open(w *work, p plan) {
 // load folds into the work's session what the menu's lane and the stage's own hold after a sequence, and notes the
 // attempts that failed.
 func (s *stage) load(ctx context.Context, w *work, p *plan, after uint64) error {
-	select {
-	case s.loads <- struct{}{}:
-		defer func() { <-s.loads }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	entries, err := s.reads.of(ctx, w.trigger.Key)
+	if err != nil {
+		return fmt.Errorf("see what stage %s has answered: %w", s.stage, err)
 	}
-	var entries []eventstore.Entry
-	for _, lane := range []menu.Lane{menu.LaneMenu, s.stage.Lane()} {
-		found, err := s.log.LoadLane(ctx, w.trigger.Key, lane, after)
-		if err != nil {
-			return fmt.Errorf("read what stage %s has answered in session %s: %w", s.stage, w.trigger.Key, err)
-		}
-		entries = append(entries, found...)
-	}
-	slices.SortFunc(entries, func(a, b eventstore.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	p.failed = map[attempt]eventstore.Entry{}
 	for _, entry := range entries {
-		if entry.Event == nil {
-			continue // set aside by whoever it was meant for
+		if entry.Seq <= after || entry.Event == nil {
+			continue // an event that nobody can read was set aside by whoever it was meant for
 		}
 		w.session = menu.Evolve(w.session, entry.Recorded)
 		if e, ok := entry.Event.(menu.StageAttemptFailed); ok {

@@ -22,7 +22,7 @@ func idle(ctx context.Context, s *Server, size Size, report func(Measure)) error
 		return err
 	}
 	m := Measure{Scenario: "idle", Name: "nothing happens", Clients: size.Clients, Sessions: size.Sessions}
-	before, memory := s.use(), resident(s.PID)
+	before, memory := s.use(), Resident(s.PID)
 	clients := s.listeners(keys, size.Clients, &schedule{})
 	defer clients.close()
 	began := time.Now()

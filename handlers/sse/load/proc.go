@@ -61,17 +61,33 @@ func processes() (parents, ticks map[int]int) {
 		if err != nil {
 			continue // it has ended
 		}
-		// The name, in brackets, may hold anything. After it: state, parent, 9 others, user and system time.
+		// The name, in brackets, may hold anything. After it: state, parent, 9 others, user and system time,
+		// and those of its children that have ended.
 		fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
-		if len(fields) < 13 {
+		if len(fields) < 15 {
 			continue
 		}
 		parents[pid], _ = strconv.Atoi(fields[1])
-		user, _ := strconv.Atoi(fields[11])
-		system, _ := strconv.Atoi(fields[12])
-		ticks[pid] = user + system
+		for _, field := range fields[11:15] {
+			n, _ := strconv.Atoi(field)
+			ticks[pid] += n
+		}
 	}
 	return parents, ticks
+}
+
+// CPU returns the processor time that a process has taken so far, and that of those below it, which have ended included.
+func CPU(pid int) (own, below time.Duration) {
+	parents, ticks := processes()
+	for p, n := range ticks {
+		switch took := time.Duration(n) * time.Second / ticksPerSecond; {
+		case p == pid:
+			own = took
+		case descends(p, pid, parents):
+			below += took
+		}
+	}
+	return own, below
 }
 
 func descends(pid, from int, parents map[int]int) bool {
@@ -92,11 +108,11 @@ func (s *Server) account(m *Measure, since usage) {
 	if m.Deliveries > 0 {
 		m.CPUPerDelivery = float64(now.server-since.server) / ticksPerSecond / float64(m.Deliveries) * 1e6
 	}
-	m.ServerResident = resident(s.PID)
+	m.ServerResident = Resident(s.PID)
 }
 
-// resident returns the bytes of memory that a process has, 0 if it cannot be seen.
-func resident(pid int) int {
+// Resident returns the bytes of memory that a process has, 0 if it cannot be seen.
+func Resident(pid int) int {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
 		return 0
