@@ -34,18 +34,18 @@ var packages = map[string][]string{
 	"handlers/access":                nil,
 	"handlers/asyncapi":              {"handlers/openapi", "handlers/asyncapi/asyncapitest"}, // what messages are, in words; it sends none
 	"handlers/asyncapi/asyncapitest": nil,
-	"handlers/console":             {"handlers/openapi"},
-	"handlers/httpapi":             {"handlers/openapi", "handlers/openapi/openapitest"},
-	"handlers/image":               nil,
-	"handlers/openapi":             nil, // what routes are, in words; it serves none
-	"handlers/openapi/openapitest": {"handlers/openapi"},
-	"handlers/sse":                 {"handlers/asyncapi", "handlers/openapi"},
-	"handlers/sse/load":            nil, // measures from outside
-	"handlers/stage":               nil,
-	"handlers/stage/commons":       {"handlers/stage"},
-	"handlers/stage/external":      {"handlers/asyncapi", "handlers/stage"},
-	"handlers/stage/local":         {"handlers/stage"},
-	"handlers/stage/openai":        {"handlers/stage", "handlers/stage/local"}, // the latter in tests, to compare
+	"handlers/console":               {"handlers/openapi"},
+	"handlers/httpapi":               {"handlers/openapi", "handlers/openapi/openapitest"},
+	"handlers/image":                 nil,
+	"handlers/openapi":               nil, // what routes are, in words; it serves none
+	"handlers/openapi/openapitest":   {"handlers/openapi"},
+	"handlers/sse":                   {"handlers/asyncapi", "handlers/openapi"},
+	"handlers/sse/load":              nil, // measures from outside
+	"handlers/stage":                 nil,
+	"handlers/stage/commons":         {"handlers/stage"},
+	"handlers/stage/external":        {"handlers/asyncapi", "handlers/stage"},
+	"handlers/stage/local":           {"handlers/stage"},
+	"handlers/stage/openai":          {"handlers/stage", "handlers/stage/local"}, // the latter in tests, to compare
 
 	"projections":            {"projections/migrations", "projections/postgres"}, // the latter in tests, to restart it
 	"projections/migrations": nil,
