@@ -62,6 +62,7 @@ func TestDefaults(t *testing.T) {
 		Commons:  CommonsConfig{Limits: limits},
 		Cache:    CacheConfig{MaxBytes: 256 << 20},
 		Auth:     AuthConfig{Mode: "none", TokenTTL: 2 * time.Hour},
+		Tracing:  TracingConfig{SampleRatio: 1},
 	}
 	if got, want := describe(c), describe(want); got != want {
 		t.Fatalf("defaults are\n%s\nwant\n%s", got, want)
