@@ -13,6 +13,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // tlsFiles are the files of one end of TLS connections, and the settings that name them, for messages.
@@ -201,7 +203,8 @@ func explainTLS(err error, ca, cert string) error {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return fmt.Errorf("%w: the server's certificate has to be renewed, or this machine's clock is wrong", err)
 	}
-	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" && cert != "" { // an alert of the other side
+	// An alert of the other side, or the end of the connection before the alert could be read.
+	if remote, ok := errors.AsType[*net.OpError](err); ok && cert != "" && (remote.Op == "remote error" || errors.Is(err, nats.ErrTLS)) {
 		return fmt.Errorf("%w: the server wants a certificate that it knows the CA of, see %s", err, cert)
 	}
 	return err
