@@ -91,7 +91,7 @@ func (t *trial) poisonless() {
 			t.report(rulePoison, violation{Session: k.session, Have: fmt.Sprint(have), Want: fmt.Sprint(want)}, "what the harness published changed the session")
 		}
 		for id, d := range all.dishes {
-			if c := clean.dishes[id]; c == nil || !reflect.DeepEqual(d.row(k), c.row(k)) {
+			if c := clean.dishes[id]; c == nil || !reflect.DeepEqual(d, c) {
 				t.report(rulePoison, violation{Session: k.session, Dish: id, Seq: d.lastSeq}, "what the harness published changed the dish")
 			}
 		}

@@ -273,8 +273,8 @@ func (t *trial) sameRead(k key, r *rowsRead, s *sessionState) {
 			t.report(ruleRows, v, "a client read a row that the log does not explain")
 			continue
 		}
-		if row := d.row(k); seen.Hash != rowHash(row) {
-			v.Have, v.Want = fmt.Sprintf("last_seq %d", seen.LastSeq), fmt.Sprintf("last_seq %d: %v", d.lastSeq, row)
+		if seen.Hash != t.hash(k, d) {
+			v.Have, v.Want = fmt.Sprintf("last_seq %d", seen.LastSeq), fmt.Sprintf("last_seq %d: %v", d.lastSeq, d.row(k))
 			t.report(ruleRows, v, "the row that a client read is another one")
 		}
 	}

@@ -85,7 +85,24 @@ type trial struct {
 	of      map[key][]*entry // by session
 	fold    *folded
 	clean   *folded // without what is foreign
+	hashes  map[version]string
 	found   []violation
+}
+
+// version is a dish as an event left it.
+type version struct {
+	key  key
+	dish string
+	seq  uint64
+}
+
+// hash is rowHash of a dish's row, worked out once for each of its versions.
+func (t *trial) hash(k key, d *dishState) string {
+	at := version{k, d.item.ID, d.lastSeq}
+	if t.hashes[at] == "" {
+		t.hashes[at] = rowHash(d.row(k))
+	}
+	return t.hashes[at]
 }
 
 // judge finds every violation in the evidence.
@@ -108,7 +125,7 @@ func judge(l *ledger, ev evidence) []violation {
 }
 
 func newTrial(l *ledger, ev evidence) *trial {
-	t := &trial{evidence: ev, ledger: l, of: map[key][]*entry{}}
+	t := &trial{evidence: ev, ledger: l, of: map[key][]*entry{}, hashes: map[version]string{}}
 	for _, m := range ev.log {
 		e := decode(m)
 		e.foreign = ev.foreign[m.Seq] || len(m.Header[foreignHeader]) > 0

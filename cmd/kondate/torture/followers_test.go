@@ -33,7 +33,7 @@ func (c *clients) follower(r *rand.Rand, i int) {
 func (c *clients) follow(ctx context.Context, r *rand.Rand, t *transcript) {
 	last, failures := "", 0
 	for ctx.Err() == nil && !t.Done {
-		n := &connection{Ref: t.Ref, URL: c.url(r), Sent: last}
+		n := &connection{Began: time.Now().UTC(), Ref: t.Ref, URL: c.url(r), Sent: last}
 		c.ledger.change(func() { t.Connections = append(t.Connections, n) })
 		last = c.connect(ctx, r, t, n)
 		c.ledger.note(n, func() {
@@ -73,7 +73,7 @@ func (c *clients) connect(ctx context.Context, r *rand.Rand, t *transcript, n *c
 	defer idle.Stop()
 	ended := func(how string, err error) string {
 		c.ledger.change(func() {
-			if n.Ended = how; err != nil {
+			if n.Ended, n.Over = how, time.Now().UTC(); err != nil {
 				n.Why = err.Error()
 			}
 		})
@@ -165,8 +165,9 @@ type tap struct {
 	ctx   context.Context //nolint:containedctx // of the one connection that it reads
 	in    io.Reader
 	left  int           // bytes until the client cuts; below 0: it does not
-	size  int           // of a read
+	size  int           // of a read while it is slow
 	pause time.Duration // before each
+	slow  int           // bytes for which it is slow
 	idle  func()        // told that bytes came
 }
 
@@ -178,7 +179,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	if t.left > 0 {
 		p = p[:min(len(p), t.left)]
 	}
-	if t.pause > 0 {
+	if t.slow > 0 {
 		timer := time.NewTimer(t.pause)
 		defer timer.Stop()
 		select {
@@ -191,6 +192,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	if t.left > 0 {
 		t.left -= got
 	}
+	t.slow -= got
 	t.idle()
 	return got, err
 }
@@ -203,7 +205,7 @@ func (c *clients) temper(ctx context.Context, r *rand.Rand, in io.Reader, idle *
 		t.left = 1 + r.IntN(1<<(8+r.IntN(10)))
 	}
 	if r.Float64() < 0.2 {
-		t.size, t.pause = 1<<(6+r.IntN(8)), time.Duration(1+r.IntN(30))*time.Millisecond
+		t.size, t.pause, t.slow = 1<<(8+r.IntN(5)), time.Duration(1+r.IntN(20))*time.Millisecond, 1<<(12+r.IntN(5))
 	}
 	return t
 }

@@ -97,17 +97,19 @@ const (
 
 // connection is one request for a session's stream.
 type connection struct {
-	Ref    string   `json:"ref"`
-	URL    string   `json:"url"`
-	Sent   string   `json:"sent"`   // Last-Event-ID; empty: none
-	Status int      `json:"status"` // 0: no answer
-	Primed string   `json:"primed"` // id of the block that every stream begins with
-	Frames []frame  `json:"frames"`
-	Live   []string `json:"live,omitempty"` // names of events without an id, but for end, closing, reset and caught-up
-	Resets []string `json:"resets,omitempty"`
-	End    string   `json:"end,omitempty"` // data of event: end
-	Ended  string   `json:"ended"`
-	Why    string   `json:"why,omitempty"` // the error, for people
+	Began  time.Time `json:"began"`
+	Over   time.Time `json:"over"`
+	Ref    string    `json:"ref"`
+	URL    string    `json:"url"`
+	Sent   string    `json:"sent"`   // Last-Event-ID; empty: none
+	Status int       `json:"status"` // 0: no answer
+	Primed string    `json:"primed"` // id of the block that every stream begins with
+	Frames []frame   `json:"frames"`
+	Live   []string  `json:"live,omitempty"` // names of events without an id, but for end, closing, reset and caught-up
+	Resets []string  `json:"resets,omitempty"`
+	End    string    `json:"end,omitempty"` // data of event: end
+	Ended  string    `json:"ended"`
+	Why    string    `json:"why,omitempty"` // the error, for people
 }
 
 // frame is a stored event as it came over a stream.

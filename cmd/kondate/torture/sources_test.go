@@ -98,28 +98,42 @@ func readLog(ctx context.Context, js jetstream.JetStream) ([]logged, error) {
 	if info.State.Msgs == 0 {
 		return messages, nil
 	}
-	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	// Fetch and no running consumption: that may stand still for half a minute.
+	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	})
 	if err != nil {
 		return nil, err
 	}
-	in, err := consumer.Messages(jetstream.PullMaxMessages(500))
-	if err != nil {
-		return nil, err
-	}
-	defer in.Stop()
-	for {
-		msg, err := in.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return nil, fmt.Errorf("after %d messages: %w", len(messages), err)
-		}
-		meta, err := msg.Metadata()
+	for last := uint64(0); last < info.State.LastSeq && uint64(len(messages)) < info.State.Msgs; {
+		before := len(messages)
+		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(2*time.Second))
 		if err != nil {
 			return nil, err
 		}
-		messages = append(messages, logged{meta.Sequence.Stream, msg.Subject(), meta.Timestamp, msg.Headers(), msg.Data()})
-		if meta.Sequence.Stream >= info.State.LastSeq || meta.NumPending == 0 {
-			break
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			if meta.Sequence.Stream <= last {
+				return nil, fmt.Errorf("event %d came after %d", meta.Sequence.Stream, last)
+			}
+			last = meta.Sequence.Stream
+			messages = append(messages, logged{last, msg.Subject(), meta.Timestamp, msg.Headers(), msg.Data()})
+			if meta.NumPending == 0 {
+				break
+			}
 		}
+		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
+			return nil, fmt.Errorf("after %d messages: %w", len(messages), err)
+		}
+		if len(messages) == before {
+			break // it lost something meanwhile
+		}
+	}
+	if err := stream.DeleteConsumer(ctx, consumer.CachedInfo().Name); err != nil {
+		return nil, err
 	}
 	if uint64(len(messages)) != info.State.Msgs {
 		return nil, fmt.Errorf("%d messages were read of %d: the log is not quiet", len(messages), info.State.Msgs)
