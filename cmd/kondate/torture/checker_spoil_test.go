@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// row returns the first row of history of a type that the program wrote.
-func (s *scene) row(typ string) *historyRow {
+// row returns a row of history.
+func (s *scene) row() *historyRow {
 	s.t.Helper()
-	i := slices.IndexFunc(s.history, func(h historyRow) bool { return h.Type == typ && h.ErrorMessage == "" })
+	i := slices.IndexFunc(s.history, func(h historyRow) bool { return h.Type == "menu.completed" && h.ErrorMessage == "" })
 	if i < 0 {
-		s.t.Fatalf("history has no %s", typ)
+		s.t.Fatal("history has no menu.completed")
 	}
 	return &s.history[i]
 }
@@ -18,18 +18,18 @@ func (s *scene) row(typ string) *historyRow {
 func brokenRows() []broken {
 	return []broken{
 		{"a row is missing", ruleHistory, "not in history", func(s *scene) { s.history = s.history[1:] }},
-		{"a row too many", ruleHistory, "not in the log", func(s *scene) { h := *s.row("menu.completed"); h.Seq = 1 << 40; s.history = append(s.history, h) }},
+		{"a row too many", ruleHistory, "not in the log", func(s *scene) { h := *s.row(); h.Seq = 1 << 40; s.history = append(s.history, h) }},
 		{"an erased row", ruleHistory, "was erased", func(s *scene) {
-			h := *s.row("menu.completed")
+			h := *s.row()
 			h.Seq, h.Session = 1<<40, s.request(askErase).Session
 			s.history = append(s.history, h)
 		}},
-		{"other data", ruleHistory, "data of the row", func(s *scene) { s.row("menu.completed").Data = []byte("{}") }},
-		{"another header", ruleHistory, "header", func(s *scene) { h := s.row("menu.completed"); h.Headers = []byte(`{"ce-id":["x"]}`) }},
-		{"another type", ruleHistory, "type of the row", func(s *scene) { s.row("menu.completed").Type = "menu.expired" }},
-		{"another id", ruleHistory, "id of the row", func(s *scene) { s.row("menu.completed").ID = "x" }},
-		{"another time", ruleHistory, "time of the row", func(s *scene) { h := s.row("menu.completed"); h.Time = h.Time.AddDate(0, 0, 1) }},
-		{"set aside", ruleHistory, "error of the row", func(s *scene) { s.row("menu.completed").ErrorMessage = "unreadable" }},
+		{"other data", ruleHistory, "data of the row", func(s *scene) { s.row().Data = []byte("{}") }},
+		{"another header", ruleHistory, "header", func(s *scene) { h := s.row(); h.Headers = []byte(`{"ce-id":["x"]}`) }},
+		{"another type", ruleHistory, "type of the row", func(s *scene) { s.row().Type = "menu.expired" }},
+		{"another id", ruleHistory, "id of the row", func(s *scene) { s.row().ID = "x" }},
+		{"another time", ruleHistory, "time of the row", func(s *scene) { h := s.row(); h.Time = h.Time.AddDate(0, 0, 1) }},
+		{"set aside", ruleHistory, "error of the row", func(s *scene) { s.row().ErrorMessage = "unreadable" }},
 		{"poison is not set aside", ruleHistory, "nobody can read it", func(s *scene) {
 			for i := range s.history {
 				s.history[i].ErrorMessage = ""
@@ -72,12 +72,12 @@ func (s *scene) read() *rowsRead {
 	return s.ledger.reads[i]
 }
 
-// stream returns a connection with at least three frames, the first of a transcript that begins at the start.
-func (s *scene) stream(erased bool) (*transcript, *connection) {
+// stream returns a connection with at least three frames, of a client that began at the start.
+func (s *scene) stream() (*transcript, *connection) {
 	s.t.Helper()
 	for _, script := range s.ledger.transcripts {
 		for _, n := range script.Connections {
-			if script.From == "start" && len(n.Frames) >= 3 && s.erasedSession(script.Session) == erased {
+			if script.From == "start" && len(n.Frames) >= 3 && !s.erasedSession(script.Session) {
 				return script, n
 			}
 		}
@@ -89,7 +89,7 @@ func (s *scene) stream(erased bool) (*transcript, *connection) {
 func brokenStreams() []broken {
 	frames := func(change func([]frame) []frame) func(*scene) {
 		return func(s *scene) {
-			_, n := s.stream(false)
+			_, n := s.stream()
 			n.Frames = change(n.Frames)
 		}
 	}
@@ -120,11 +120,11 @@ func brokenStreams() []broken {
 			}
 		}},
 		{"a reset", ruleStreams, "nothing explains", func(s *scene) {
-			_, n := s.stream(false)
+			_, n := s.stream()
 			n.Resets = append(n.Resets, `{"reason":"future"}`)
 		}},
 		{"another start", ruleStreams, "did not start at the first event", func(s *scene) {
-			script, _ := s.stream(false)
+			script, _ := s.stream()
 			first := script.Connections[slices.IndexFunc(script.Connections, func(n *connection) bool { return n.Primed != "" })]
 			first.Primed = strings.TrimSuffix(first.Primed, ".0") + ".1"
 		}},
@@ -137,9 +137,9 @@ func brokenStreams() []broken {
 				}
 			}
 		}},
-		{"not found", ruleStreams, "an accepted session", func(s *scene) { _, n := s.stream(false); n.Status = 404 }},
+		{"not found", ruleStreams, "an accepted session", func(s *scene) { _, n := s.stream(); n.Status = 404 }},
 		{"204 too early", ruleStreams, "204 to a client", func(s *scene) {
-			script, n := s.stream(false)
+			script, n := s.stream()
 			script.Connections = append(script.Connections, &connection{Status: 204, Sent: n.Frames[0].Cursor, Ended: endedNone})
 		}},
 	}

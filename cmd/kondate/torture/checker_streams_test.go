@@ -30,7 +30,6 @@ type viewing struct {
 	union  []uint64 // of an erased session: what all its clients saw together, in order
 	tomb   uint64   // its tombstone; 0: not erased
 	at     uint64   // everything up to here was seen, or not asked for
-	begun  bool
 }
 
 // streams holds every transcript against the log.

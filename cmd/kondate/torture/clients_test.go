@@ -38,9 +38,9 @@ type clients struct {
 	urls   func() []string
 	http   *http.Client
 
-	load   context.Context // of new menus, requests and sessions to follow
+	load   context.Context //nolint:containedctx // of new menus, requests and sessions to follow: two ends for many goroutines
 	calmed context.CancelFunc
-	all    context.Context // of everything
+	all    context.Context //nolint:containedctx // of everything
 	stop   context.CancelFunc
 	group  sync.WaitGroup
 

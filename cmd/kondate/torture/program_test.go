@@ -15,7 +15,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, "kondate"), "kondate/cmd/kondate").CombinedOutput() //nolint:noctx // go test has a time-out
+	out, err := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, "kondate"), "kondate/cmd/kondate").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, out)
 	}
