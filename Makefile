@@ -86,6 +86,15 @@ fuzz: ## run every fuzz target for 30 s (FUZZTIME=5m for longer)
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" || exit 1; \
 	done
 
+# What a campaign of torture does follows from SEED alone; it breaks things for DURATION.
+SEED     ?= 1
+DURATION ?= 10m
+
+.PHONY: torture
+torture: ## break a fleet of processes by a plan for ten minutes, then check everything (SEED=7 DURATION=1m)
+	@.ci/need postgres cc
+	@go test -race ./cmd/kondate/torture -run 'TestTorture$$' -count 1 -v -timeout 0 -seed $(SEED) -duration $(DURATION)
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what the program calls (needs the network)
 	@$(TOOL) govulncheck ./...

@@ -278,7 +278,7 @@ func (s *JetStream) full(ctx context.Context, err error) error {
 
 // Last returns the sequence of the log's newest message, 0 if it is empty.
 func (s *JetStream) Last(ctx context.Context) (uint64, error) {
-	stream, err := s.js.Stream(ctx, streams.EventStream)
+	stream, err := s.reads.Stream(ctx, streams.EventStream)
 	if err != nil {
 		return 0, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
 	}

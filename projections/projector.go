@@ -166,13 +166,16 @@ func takeLock(ctx context.Context, conn *pgx.Conn, lock int) error {
 	}
 }
 
-// waitForLead returns when conn holds the lock of the lead.
-func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn) error {
+// waitForLead returns when conn holds the lock of the lead. A leader that is silent loses it.
+func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn, b *pulse) error {
 	for {
 		if leads, err := tryLock(ctx, conn, lockLead); err != nil || leads {
 			return err
 		}
 		p.status.enter(ProjectorStandby)
+		if err := b.endSilent(ctx, conn, p.cfg.Logger); err != nil {
+			return err
+		}
 		select {
 		case <-time.After(standbyInterval):
 		case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"kondate/eventstore"
@@ -35,9 +36,17 @@ func (t *term) lead(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, disconnect(ctx, conn)) }()
-	if err := p.waitForLead(ctx, conn); err != nil {
-		return err
-	}
+	return withPulse(ctx, p, conn, func(ctx context.Context, b *pulse) error {
+		if err := p.waitForLead(ctx, conn, b); err != nil {
+			return err
+		}
+		return t.work(ctx, conn)
+	})
+}
+
+// work projects with the lead that conn holds.
+func (t *term) work(ctx context.Context, conn *pgx.Conn) (err error) {
+	p := t.projector
 	if t.writer, err = p.begin(ctx, conn); err != nil {
 		return err
 	}

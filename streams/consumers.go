@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
@@ -99,6 +101,14 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c 
 
 func sorted(subjects []string) string {
 	return strings.Join(slices.Sorted(slices.Values(subjects)), " ")
+}
+
+// Busy reports whether an error of the broker is one of the moment: it is away, has too much to do, or chooses a leader.
+func Busy(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return api.Code == http.StatusServiceUnavailable // whose meaning the broker's codes have
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
 }
 
 // OpenConsumer returns one of the consumers by its name, see [StageConsumer], [RetryConsumer] and [ImageConsumer].

@@ -138,7 +138,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, t Topology) error
 func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) error {
 	want := jetstream.StreamConfig{
 		Name: EventStream, Description: "the history of every menu", Subjects: []string{AllEvents},
-		Storage: jetstream.FileStorage, Compression: jetstream.S2Compression, Retention: jetstream.LimitsPolicy,
+		Storage: jetstream.FileStorage, Compression: t.compression(), Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardNew, MaxBytes: t.MaxBytes, MaxConsumers: maxConsumers, Duplicates: duplicates,
 		MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxMsgSize: -1,
 		AllowDirect: true, AllowAtomicPublish: true, Replicas: t.Replicas,
@@ -199,6 +199,16 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 		return fmt.Errorf("change stream %s to %d replicas and %d bytes: %w", EventStream, next.Replicas, next.MaxBytes, err)
 	}
 	return nil
+}
+
+// compression of the log. Blocks of one copy are compressed. A replica that starts again cuts its newest block back to
+// its last snapshot, and the broker (2.15.2) damages a compressed one by that: the replica then stands still or loses events
+// that were acknowledged, and two such replicas outvote the third.
+func (t Topology) compression() jetstream.StoreCompression {
+	if t.Replicas > 1 {
+		return jetstream.NoCompression
+	}
+	return jetstream.S2Compression
 }
 
 // sameStream compares what ensureStream may change.

@@ -3,6 +3,7 @@ package streams_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -393,6 +394,21 @@ func TestIdentity(t *testing.T) {
 		seen[id] = true
 		if err := js.DeleteStream(t.Context(), streams.EventStream); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]bool{
+		&jetstream.APIError{Code: 503, ErrorCode: 10008}: true, // it chooses a leader
+		jetstream.ErrConsumerNotFound:                    false,
+		context.DeadlineExceeded:                         true,
+		nats.ErrNoResponders:                             true,
+		nats.ErrConnectionClosed:                         false,
+	} {
+		if got := streams.Busy(fmt.Errorf("look: %w", err)); got != want {
+			t.Errorf("Busy(%v) = %v", err, got)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/cenkalti/backoff/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -118,7 +117,7 @@ func (m *Maker) deliver(ctx context.Context, msg *message.Message) {
 func (m *Maker) find(ctx context.Context) (jetstream.Consumer, error) {
 	consumer, err := backoff.Retry(ctx, func() (jetstream.Consumer, error) {
 		consumer, err := m.consumer(ctx, streams.ImageConsumer)
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, nats.ErrNoResponders) {
+		if err != nil && !streams.Busy(err) {
 			err = backoff.Permanent(err)
 		}
 		return consumer, err

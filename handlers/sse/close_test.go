@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +124,29 @@ func TestRunEndsTheStreams(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 	c.wantEOF()
+}
+
+// lateLog does not answer the first few times, as a broker does that chooses a leader.
+type lateLog struct {
+	*eventstore.Memory
+	failures atomic.Int32
+}
+
+func (l *lateLog) Last(ctx context.Context) (uint64, error) {
+	if l.failures.Add(-1) >= 0 {
+		return 0, context.DeadlineExceeded
+	}
+	return l.Memory.Last(ctx)
+}
+
+// A log that is away when the hub begins is waited for: the process does not end for it.
+func TestLogAwayAtTheStart(t *testing.T) {
+	t.Parallel()
+	log := &lateLog{Memory: eventstore.NewMemory(0)}
+	log.failures.Store(2)
+	s := start(t, onLog(log))
+	s.submit("s1", 1)
+	s.get(eventsPath("s1")).until("caught-up")
 }
 
 // brokenLog ends the tail when it is told to, as a log does that was made anew.

@@ -156,6 +156,8 @@ func (h *Handler) unprojected(ctx context.Context, s *stream, cause error) error
 		return h.unavailable(errors.Join(cause, err))
 	case last > 0:
 		s.target = last
+		// Nobody has said whether the session is closed. Who starts behind its closing event would never see it, and stay for ever.
+		s.settled = s.req.cursor != nil || s.req.live || !s.req.since.IsZero()
 		return nil
 	case cause != nil:
 		return h.unavailable(cause)

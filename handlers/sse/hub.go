@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
@@ -19,6 +21,8 @@ const (
 	// batchFrames and batchBytes bound what a reader takes from a window at once.
 	batchFrames = 64
 	batchBytes  = 64 << 10
+	// maxEndPause is the longest wait before the end of the log is asked for again.
+	maxEndPause = 2 * time.Second
 	// lastWords is how long streams may take to end once nothing can be waited for any more.
 	lastWords = 2 * time.Second
 )
@@ -74,9 +78,9 @@ func NewHub(log Log, history History, channel Channel, cfg Config) (*Hub, error)
 // Run follows the log and the channel. It blocks until ctx ends or the log cannot be followed (eventstore.ErrOtherLog:
 // it was made anew), ends the streams that are still open, and returns the reason. A hub runs once.
 func (h *Hub) Run(ctx context.Context) error {
-	last, err := h.log.Last(ctx)
+	last, err := h.findEnd(ctx)
 	if err != nil {
-		return fmt.Errorf("find the end of the log: %w", err)
+		return err
 	}
 	stop, err := h.channel.Subscribe(h.publish)
 	if err != nil {
@@ -96,6 +100,25 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer cancel()
 	_ = h.drain(wait) // the reason to stop is the one to report
 	return errors.Join(err, stop())
+}
+
+// findEnd returns the sequence of the log's newest event. A broker that is away is waited for, as it is later on: until
+// then no stream is let in.
+func (h *Hub) findEnd(ctx context.Context) (uint64, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = maxEndPause
+	for {
+		last, err := h.log.Last(ctx)
+		if err == nil {
+			return last, nil
+		}
+		h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the end of the log cannot be found, trying again", slog.Any("error", err))
+		select {
+		case <-time.After(pause.NextBackOff()):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 // Close lets no stream in any more, tells the open ones to come back later, and returns when they have ended. Those

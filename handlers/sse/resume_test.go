@@ -3,6 +3,7 @@ package sse_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -224,4 +225,31 @@ func TestPurgeDuringReplay(t *testing.T) {
 		t.Errorf("got %v after a hole", stored(events))
 	}
 	c.wantEOF()
+}
+
+// Who comes back behind the end of a session while its row cannot be read learns of the end once it can.
+func TestResumeBehindTheEndWithoutRows(t *testing.T) {
+	t.Parallel()
+	for name, wrong := range map[string]func(*foldedSessions){
+		"Away":   func(f *foldedSessions) { f.failing = errors.New("connection refused") },
+		"Behind": func(f *foldedSessions) { f.missing = true },
+	} {
+		for _, from := range []string{"?from=live", "?last_event_id="} {
+			t.Run(name+from, func(t *testing.T) {
+				t.Parallel()
+				s := start(t)
+				s.submit("s1", 1)
+				last := s.finish("s1")
+				s.sessions.set(wrong)
+				path := eventsPath("s1") + from
+				if from == "?last_event_id=" {
+					path += fmt.Sprintf("%s.%d", incarnation, last)
+				}
+				c := s.get(path)
+				c.until("caught-up")
+				s.sessions.set(func(f *foldedSessions) { f.failing, f.missing = nil, false })
+				c.until("end")
+			})
+		}
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 	"github.com/cenkalti/backoff/v5"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
@@ -140,7 +139,7 @@ func (e *Engine) find(ctx context.Context) error {
 		for _, name := range s.consumerNames() {
 			consumer, err := backoff.Retry(ctx, func() (jetstream.Consumer, error) {
 				consumer, err := e.consumer(ctx, name)
-				if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, nats.ErrNoResponders) {
+				if err != nil && !streams.Busy(err) {
 					err = backoff.Permanent(err)
 				}
 				return consumer, err
