@@ -72,11 +72,14 @@ func TestWorkerMayNot(t *testing.T) {
 		{"$JS.>", ""},
 		{"$SYS.>", ""},
 		{"$O.>", ""},
-		{"menu.work.a.allergen", ""},              // requests belong to one worker of the group
-		{"menu.work.a.allergen", "other"},         // and a group of its own would get all of them
-		{"menu.work.*.allergen", "work-allergen"}, // other tenants
+		// Requests belong to one worker of the group, and a group of its own would get all of them.
+		{"menu.work.a.allergen", ""},
+		{"menu.work.a.allergen", "other"},
+		// Other tenants.
+		{"menu.work.*.allergen", "work-allergen"},
 		{"menu.work.b.allergen", "work-allergen"},
-		{"menu.work.a.translation", "work-allergen"}, // other stages
+		// Other stages.
+		{"menu.work.a.translation", "work-allergen"},
 		{"menu.work.a.*", "work-allergen"},
 		{"menu.work.a.translation", "work-translation"},
 		{"menu.stages.report", ""},
