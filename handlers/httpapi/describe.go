@@ -141,13 +141,16 @@ func (a *API) describeEvents(c *fiber.Ctx) error { return freshText(c, a.eventsT
 
 // schema answers GET /schemas/{type}/{version}, to which the header ce-dataschema of every event refers.
 func (a *API) schema(c *fiber.Ctx) error {
-	of := c.Params("type") + " " + c.Params("version")
-	digits, isFile := strings.CutSuffix(strings.TrimPrefix(c.Params("version"), "v"), ".json")
-	version, err := strconv.Atoi(digits)
-	if typ := menu.Type(utils.CopyString(c.Params("type"))); err == nil && isFile && eventstore.DataSchema(typ, version) == c.Path() {
-		if text, err := eventstore.Schema(typ, version); err == nil {
-			return freshText(c, strconv.Quote(tagOf(0, text)), text)
-		}
+	file := c.Params("version")
+	digits, isFile := strings.CutSuffix(file, ".json")
+	version, err := strconv.Atoi(strings.TrimPrefix(digits, "v"))
+	if err != nil || !isFile || file != fmt.Sprintf("v%d.json", version) {
+		return badParameter("version", "it is v1.json, v2.json and so on")
 	}
-	return notFound("schema of " + of)
+	typ := menu.Type(utils.CopyString(c.Params("type")))
+	text, err := eventstore.Schema(typ, version)
+	if err != nil || eventstore.DataSchema(typ, version) != c.Path() {
+		return notFound("schema of version " + strconv.Itoa(version) + " of an event " + strconv.Quote(string(typ)))
+	}
+	return freshText(c, strconv.Quote(tagOf(0, text)), text)
 }

@@ -199,12 +199,14 @@ func TestDescriptionOfMessages(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{
-		"/schemas/allergen.completed/v99.json", "/schemas/allergen.completed/v0.json", "/schemas/allergen.completed/v02.json", "/schemas/allergen.completed/v2",
-		"/schemas/allergen.completed/2.json", "/schemas/stage.completed/v1.json", "/schemas/soup/v1.json", "/schemas/..%2fx/v1.json",
+	for path, want := range map[string]int{
+		"/schemas/allergen.completed/v99.json": http.StatusNotFound, "/schemas/allergen.completed/v0.json": http.StatusNotFound,
+		"/schemas/stage.completed/v1.json": http.StatusNotFound, "/schemas/soup/v1.json": http.StatusNotFound, "/schemas/..%2fx/v1.json": http.StatusNotFound,
+		"/schemas/allergen.completed/v02.json": http.StatusBadRequest, "/schemas/allergen.completed/v2": http.StatusBadRequest,
+		"/schemas/allergen.completed/2.json": http.StatusBadRequest, "/schemas/allergen.completed/..%2fx": http.StatusBadRequest,
 	} {
-		if got := h.get(t, path); got.status != http.StatusNotFound {
-			t.Errorf("%s: %d %s", path, got.status, got.body)
+		if got := h.get(t, path); got.status != want {
+			t.Errorf("%s: %d instead of %d: %s", path, got.status, want, got.body)
 		}
 	}
 }

@@ -118,6 +118,9 @@ func TestProblems(t *testing.T) {
 		{operation: "retryFailures", status: 503, target: "POST /v1/failures/retry", body: `{"all":true}`},
 		{operation: "retryFailures", status: 507, target: "POST /v1/failures/retry", body: `{"all":true}`, prepare: fullAndParked},
 
+		{operation: "getSchema", status: 400, target: "GET /schemas/menu.submitted/v1", field: "version"},
+		{operation: "getSchema", status: 404, target: "GET /schemas/menu.submitted/v99.json"},
+
 		{operation: "ready", status: 503, target: "GET /readyz", field: "log", prepare: away},
 	}
 	for operation, path := range map[string]string{"getSession": sessionPath, "listDishes": sessionPath + "/menus", "getDish": dishPath} {

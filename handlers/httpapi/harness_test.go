@@ -60,7 +60,7 @@ func newHarness(tb testing.TB, change ...func(*httpapi.Config)) *harness {
 	cfg := httpapi.Config{
 		Log: h.log, Rows: h.rows, History: h.history, Failures: noFailures{}, Reservations: h.reserved, Images: h.images,
 		Tenant:    func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant },
-		BatchSize: 100, Now: time.Now, Logger: logger, AsyncAPI: []byte(`{"asyncapi":"3.0.0"}`),
+		BatchSize: 100, Now: time.Now, Logger: logger, Readiness: httpapi.Readiness{Roles: []string{"api"}}, AsyncAPI: []byte(`{"asyncapi":"3.0.0"}`),
 	}
 	for _, fn := range change {
 		fn(&cfg)

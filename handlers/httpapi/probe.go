@@ -23,7 +23,7 @@ const (
 
 // Readiness is what /readyz tells of a process. Its checks are made at the same time, and once for all who ask meanwhile.
 type Readiness struct {
-	Roles      []string // of the process
+	Roles      []string // of the process; at least one
 	Durability string   // the guarantee in force, in a sentence
 	Checks     []Check  // may be empty
 }
@@ -91,6 +91,9 @@ func NewProbes(ready Readiness, logger *slog.Logger) (*Probes, error) {
 // Validate names every setting that is missing.
 func (r Readiness) Validate() error {
 	var errs []error
+	if len(r.Roles) == 0 {
+		errs = append(errs, errors.New("httpapi: Readiness.Roles is empty"))
+	}
 	for i, check := range r.Checks {
 		if check.Name == "" || check.Look == nil {
 			errs = append(errs, fmt.Errorf("httpapi: Readiness.Checks[%d] is missing", i))
