@@ -168,10 +168,14 @@ func TestStreamsShareOneConsumer(t *testing.T) {
 		}
 		return stream.CachedInfo().State.Consumers
 	}
+	live := s.get(eventsPath("s1"))
+	live.until("caught-up")
+	s.tell("s1", 20)
+	live.mustNext() // it came by the consumer, which is there now
 	before := count()
 	for i := range clients {
 		c := s.get(eventsPath("s1"), "Last-Event-ID: "+at(first))
-		if got := stored(c.until("caught-up")); len(got) != 20 {
+		if got := stored(c.until("caught-up")); len(got) != 21 {
 			t.Fatalf("client %d got %d events", i, len(got))
 		}
 		if i%2 == 0 {
