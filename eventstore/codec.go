@@ -121,6 +121,23 @@ func (e *Entry) decode(subject string) error {
 	if got := e.Event.Type(); got != e.Type {
 		return fmt.Errorf("%w: the body is a %s", ErrMalformed, got)
 	}
+	return e.saysStage()
+}
+
+// saysStage refuses a body on the lane of the translation that names no stage: left out, it reads as just that one.
+func (e *Entry) saysStage() error {
+	if e.Type.Lane() != menu.Translation.Lane() {
+		return nil
+	}
+	var body struct {
+		Stage *json.RawMessage `json:"stage"`
+	}
+	if err := unmarshal(e.Data, &body); err != nil {
+		return err
+	}
+	if body.Stage == nil {
+		return fmt.Errorf("%w: the body names no stage", ErrMalformed)
+	}
 	return nil
 }
 

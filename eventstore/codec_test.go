@@ -217,18 +217,27 @@ func TestDecodeSetsAside(t *testing.T) {
 		change func(*nats.Msg)
 		want   error
 	}{
-		"ForeignSubject":  {func(m *nats.Msg) { m.Subject = "menu.evt.x" }, eventstore.ErrMalformed},
-		"NoHeaders":       {func(m *nats.Msg) { m.Header = nil }, eventstore.ErrMalformed},
-		"RepeatedHeader":  {func(m *nats.Msg) { m.Header.Add(eventstore.HeaderID, "again") }, eventstore.ErrMalformed},
-		"NoTime":          {func(m *nats.Msg) { m.Header.Del(eventstore.HeaderTime) }, eventstore.ErrMalformed},
-		"BadTime":         {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderTime, "yesterday") }, eventstore.ErrMalformed},
-		"BadVersion":      {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderSchema, "one") }, eventstore.ErrMalformed},
-		"UnknownVersion":  {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderSchema, "99") }, eventstore.ErrUnknownEvent},
-		"UnknownType":     {func(m *nats.Msg) { m.Subject = strings.Replace(m.Subject, "completed", "burnt", 1) }, eventstore.ErrUnknownEvent},
-		"NoJSON":          {func(m *nats.Msg) { m.Data = []byte("{") }, eventstore.ErrMalformed},
-		"TwoValues":       {func(m *nats.Msg) { m.Data = append(m.Data, "{}"...) }, eventstore.ErrMalformed},
-		"OtherStage":      {func(m *nats.Msg) { m.Subject = strings.Replace(m.Subject, "allergen", "task6", 1) }, eventstore.ErrMalformed},
-		"UnknownStage":    {func(m *nats.Msg) { m.Data = []byte(`{"stage":"DROP","results":[]}`) }, eventstore.ErrMalformed},
+		"ForeignSubject": {func(m *nats.Msg) { m.Subject = "menu.evt.x" }, eventstore.ErrMalformed},
+		"NoHeaders":      {func(m *nats.Msg) { m.Header = nil }, eventstore.ErrMalformed},
+		"RepeatedHeader": {func(m *nats.Msg) { m.Header.Add(eventstore.HeaderID, "again") }, eventstore.ErrMalformed},
+		"NoTime":         {func(m *nats.Msg) { m.Header.Del(eventstore.HeaderTime) }, eventstore.ErrMalformed},
+		"BadTime":        {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderTime, "yesterday") }, eventstore.ErrMalformed},
+		"BadVersion":     {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderSchema, "one") }, eventstore.ErrMalformed},
+		"UnknownVersion": {func(m *nats.Msg) { m.Header.Set(eventstore.HeaderSchema, "99") }, eventstore.ErrUnknownEvent},
+		"UnknownType":    {func(m *nats.Msg) { m.Subject = strings.Replace(m.Subject, "completed", "burnt", 1) }, eventstore.ErrUnknownEvent},
+		"NoJSON":         {func(m *nats.Msg) { m.Data = []byte("{") }, eventstore.ErrMalformed},
+		"TwoValues":      {func(m *nats.Msg) { m.Data = append(m.Data, "{}"...) }, eventstore.ErrMalformed},
+		"OtherStage":     {func(m *nats.Msg) { m.Subject = strings.Replace(m.Subject, "allergen", "task6", 1) }, eventstore.ErrMalformed},
+		"UnknownStage":   {func(m *nats.Msg) { m.Data = []byte(`{"stage":"DROP","results":[]}`) }, eventstore.ErrMalformed},
+		"NoStage": {func(m *nats.Msg) {
+			m.Subject = strings.Replace(m.Subject, "allergen", "translation", 1)
+			m.Data = []byte(`{"results":[]}`)
+		}, eventstore.ErrMalformed},
+		"NullBody": {func(m *nats.Msg) {
+			m.Subject = strings.Replace(m.Subject, "allergen.completed", "translation.failed", 1)
+			m.Header.Set(eventstore.HeaderSchema, "1")
+			m.Data = []byte(`null`)
+		}, eventstore.ErrMalformed},
 		"BadConfidence":   {func(m *nats.Msg) { m.Data = []byte(strings.Replace(string(m.Data), "0.9", "1.7", 1)) }, eventstore.ErrMalformed},
 		"ResultIsFailure": {func(m *nats.Msg) { m.Data = []byte(strings.Replace(string(m.Data), `"ok"`, `"failed"`, 1)) }, eventstore.ErrMalformed},
 	}

@@ -87,7 +87,7 @@ func (f *fleet) poison(ctx context.Context, r *rand.Rand, sessions []string) {
 	all := []*nats.Msg{
 		message("public", "completed", "1", `{"stage":`), repeated, status, bare,
 		message("public", "exploded", "1", "{}"), message("public", "completed", "99", "{}"), message("public", "completed", "one", "{}"),
-		message("nobody", "completed", "1", "{}"), message("public", "failed", "1", unknown[r.IntN(len(unknown))]),
+		message("nobody", "completed", "1", fmt.Sprintf(`{"stage":%q,"results":[]}`, lane)), message("public", "failed", "1", unknown[r.IntN(len(unknown))]),
 		message("public", "completed", "1", `{"x":"`+strings.Repeat("献", 340<<10)+`"}`),
 	}
 	for range 1 + r.IntN(4) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -95,50 +96,56 @@ func readLog(ctx context.Context, js jetstream.JetStream) ([]logged, error) {
 		return nil, err
 	}
 	var messages []logged
-	if info.State.Msgs == 0 {
-		return messages, nil
-	}
-	// Fetch and no running consumption: that may stand still for half a minute.
-	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
-	})
-	if err != nil {
-		return nil, err
-	}
-	for last := uint64(0); last < info.State.LastSeq && uint64(len(messages)) < info.State.Msgs; {
-		before := len(messages)
-		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(2*time.Second))
+	for last := uint64(0); last < info.State.LastSeq; {
+		m, found, err := nextMessage(ctx, js.Conn(), last+1)
 		if err != nil {
-			return nil, err
-		}
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			if meta.Sequence.Stream <= last {
-				return nil, fmt.Errorf("event %d came after %d", meta.Sequence.Stream, last)
-			}
-			last = meta.Sequence.Stream
-			messages = append(messages, logged{last, msg.Subject(), meta.Timestamp, msg.Headers(), msg.Data()})
-			if meta.NumPending == 0 {
-				break
-			}
-		}
-		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
 			return nil, fmt.Errorf("after %d messages: %w", len(messages), err)
 		}
-		if len(messages) == before {
-			break // it lost something meanwhile
+		if !found {
+			break
 		}
+		last = m.Seq
+		messages = append(messages, m)
 	}
-	if err := stream.DeleteConsumer(ctx, consumer.CachedInfo().Name); err != nil {
-		return nil, err
-	}
-	if uint64(len(messages)) != info.State.Msgs {
-		return nil, fmt.Errorf("%d messages were read of %d: the log is not quiet", len(messages), info.State.Msgs)
+	if n := uint64(len(messages)); n != info.State.Msgs {
+		return nil, fmt.Errorf("%d messages were read of %d: the log is not quiet", n, info.State.Msgs)
 	}
 	return messages, nil
+}
+
+// nextMessage asks the leader for the first message from a sequence on. Where the client's own ways lead, a message with the
+// header of a status passes for one, and what comes behind it is lost.
+func nextMessage(ctx context.Context, nc *nats.Conn, from uint64) (m logged, found bool, err error) {
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message *struct {
+			Subject string    `json:"subject"`
+			Seq     uint64    `json:"seq"`
+			Header  []byte    `json:"hdrs"`
+			Data    []byte    `json:"data"`
+			Time    time.Time `json:"time"`
+		} `json:"message"`
+	}
+	reply, err := nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+eventStream, fmt.Appendf(nil, `{"seq":%d,"next_by_subj":">"}`, from))
+	if err != nil {
+		return m, false, err
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return m, false, err
+	}
+	if answer.Message == nil {
+		if answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound {
+			return m, false, answer.Error
+		}
+		return m, false, nil
+	}
+	header := nats.Header{}
+	if len(answer.Message.Header) > 0 {
+		if header, err = nats.DecodeHeadersMsg(answer.Message.Header); err != nil {
+			return m, false, err
+		}
+	}
+	return logged{answer.Message.Seq, answer.Message.Subject, answer.Message.Time, header, answer.Message.Data}, true, nil
 }
 
 func (ev *evidence) readTables(ctx context.Context, pool *pgxpool.Pool) error {
