@@ -2,6 +2,7 @@ package streams
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"kondate/domain/menu"
@@ -35,6 +36,13 @@ func UsersConfig(users []User, channelPrefix string) (string, error) {
 	var inside, teams []string
 	// They are there without readers too: at a reload, a global account that exports nothing keeps what it exported before.
 	exports := []string{"{service: " + quoted(nothing) + "}", "{stream: " + quoted(nothing) + "}"}
+	// Exports name no account: only this text imports anything, and the broker (2.15.2) puts the accounts that an export
+	// names into its options while they are at work, and reads them there at the next reload without a lock.
+	export := func(entry string) {
+		if !slices.Contains(exports, entry) {
+			exports = append(exports, entry)
+		}
+	}
 	for _, u := range users {
 		if err := u.check(); err != nil {
 			return "", err
@@ -46,10 +54,10 @@ func UsersConfig(users []User, channelPrefix string) (string, error) {
 		team := quoted(teamAccount + u.Name)
 		imports := []string{fmt.Sprintf("{service: {account: %s, subject: %s}, to: \"$JS.API.INFO\"}", menuAccount, quoted(nothing))}
 		for _, s := range u.services() {
-			exports = append(exports, fmt.Sprintf("{service: %s, response_type: %s, accounts: [%s]}", quoted(s.subject), s.answers, team))
+			export(fmt.Sprintf("{service: %s, response_type: %s}", quoted(s.subject), s.answers))
 			imports = append(imports, fmt.Sprintf("{service: {account: %s, subject: %s}}", menuAccount, quoted(s.subject)))
 		}
-		exports = append(exports, fmt.Sprintf("{stream: %s, accounts: [%s]}", quoted(u.events()), team))
+		export(fmt.Sprintf("{stream: %s}", quoted(u.events())))
 		imports = append(imports, fmt.Sprintf("{stream: {account: %s, subject: %s}}", menuAccount, quoted(u.events())))
 		teams = append(teams, fmt.Sprintf("%s: {\n  users: [{nkey: %s}]\n%s}\n", team, u.PublicKey, list("imports", imports)))
 	}

@@ -53,7 +53,7 @@ func TestFailuresAreListedAndRetried(t *testing.T) {
 	if lines := strings.Split(strings.TrimSpace(table), "\n"); len(lines) != 16 || !strings.Contains(lines[1], "refused_by_task") {
 		t.Errorf("\n%s", table)
 	}
-	if got := metric(t, s, `kondate_parked_dishes{reason="refused_by_task7",stage="task7"}`); got != "5" {
+	if got := metric(t, s, `kondate_parked_dishes{reason="other",stage="task7"}`); got != "5" {
 		t.Errorf("the metric of parked dishes is %q", got)
 	}
 	if got := metric(t, s, `kondate_stage_calls_total{outcome="failed",provider="scripted",stage="task6"}`); got != "5" {

@@ -41,12 +41,12 @@ type broker struct {
 	js jetstream.JetStream
 }
 
-func startBroker(ctx context.Context, s Settings, sync string) (b *broker, err error) {
+func startBroker(ctx context.Context, s Settings, sync string) (_ *broker, err error) {
 	policy, err := streams.ParseSync(sync)
 	if err != nil {
 		return nil, err
 	}
-	b = &broker{}
+	b := &broker{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.Close(ctx))
