@@ -100,7 +100,7 @@ func (h *Handler) admit(ctx context.Context, s *stream) (over bool, err error) {
 		return false, h.unprojected(ctx, s, err)
 	}
 	s.target = row.LastSeq
-	s.settled = row.Status != menu.SessionProcessing
+	s.settled = row.Status != menu.SessionProcessing || s.req.startsAfter(row.LastSeq)
 	if !row.Closed {
 		return false, nil
 	}
@@ -156,8 +156,7 @@ func (h *Handler) unprojected(ctx context.Context, s *stream, cause error) error
 		return h.unavailable(errors.Join(cause, err))
 	case last > 0:
 		s.target = last
-		// Nobody has said whether the session is closed. Who starts behind its closing event would never see it, and stay for ever.
-		s.settled = s.req.cursor != nil || s.req.live || !s.req.since.IsZero()
+		s.settled = s.req.startsAfter(0)
 		return nil
 	case cause != nil:
 		return h.unavailable(cause)

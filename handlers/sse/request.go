@@ -30,6 +30,12 @@ type request struct {
 	trace   string // W3C traceparent of the request, for the log; may be empty
 }
 
+// startsAfter says whether the stream may start behind events of the session that the rows, which stand at seq, do not know
+// yet. One of these may have closed it: the client would never see that, and stay for ever.
+func (r request) startsAfter(seq uint64) bool {
+	return r.live || !r.since.IsZero() || r.cursor != nil && r.cursor.seq > seq
+}
+
 // requestID returns the id that an earlier step has given to the request.
 func requestID(c *fiber.Ctx) string { return utils.CopyString(c.GetRespHeader(fiber.HeaderXRequestID)) }
 

@@ -227,12 +227,13 @@ func TestPurgeDuringReplay(t *testing.T) {
 	c.wantEOF()
 }
 
-// Who comes back behind the end of a session while its row cannot be read learns of the end once it can.
+// Who comes back behind the end of a session while its row cannot be read, or does not know of the end, learns of it later.
 func TestResumeBehindTheEndWithoutRows(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range map[string]func(*foldedSessions){
 		"Away":   func(f *foldedSessions) { f.failing = errors.New("connection refused") },
 		"Behind": func(f *foldedSessions) { f.missing = true },
+		"Stale":  func(f *foldedSessions) { f.stale = 1 },
 	} {
 		for _, from := range []string{"?from=live", "?last_event_id="} {
 			t.Run(name+from, func(t *testing.T) {

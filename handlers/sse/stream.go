@@ -26,7 +26,8 @@ type stream struct {
 	limit    int    // size of the next page of older events
 	caughtUp bool
 
-	// A session can be closed from its first closing event on. Then every further event makes it worth asking.
+	// A session can be closed from its first closing event on, which may lie before the stream's start. Then every further
+	// event makes it worth asking.
 	settled bool
 	news    bool
 	asked   <-chan verdict
@@ -187,7 +188,7 @@ func (s *stream) answered(v verdict) bool {
 	if v.err != nil || v.seq != max(s.sent, s.target) {
 		return false // ask again
 	}
-	s.news = false
+	s.news, s.settled = false, v.row.Status != menu.SessionProcessing
 	return v.row.Closed && v.row.LastSeq <= s.pos
 }
 
