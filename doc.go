@@ -22,7 +22,7 @@
 //	handlers/stage/local    the provider of all eight that needs no network
 //	handlers/stage/commons  the provider of search_engine that finds free pictures
 //	handlers/stage/external the provider that asks another team's worker
-//	handlers/stage/openai   the provider that asks a language model
+//	handlers/stage/openai   the provider that asks an endpoint of the OpenAI API
 //	handlers/image          the pictures of dishes that somebody asks for
 //	handlers/httpapi        HTTP requests become commands and queries
 //	handlers/openapi        what routes are, in words, for /openapi.json

@@ -71,9 +71,7 @@ func subscribers(t *testing.T) []*subscriber {
 	if exec.CommandContext(t.Context(), "python3", "-c", "import nats.js").Run() == nil {
 		list = append(list, &subscriber{name: "Python", command: program("python3", python), tells: line})
 	} else {
-		t.Run("Python", func(t *testing.T) {
-			t.Skip("only compiled, NOT RUN: python3 has no module nats here (pip install nats-py)")
-		})
+		t.Log("the Python program was only compiled, NOT RUN: python3 has no module nats here (pip install nats-py)")
 	}
 	for _, s := range list {
 		s.out, s.errs = &syncBuffer{}, &syncBuffer{}
