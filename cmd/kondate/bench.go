@@ -26,6 +26,9 @@ type benchCommand struct {
 	Broker benchBrokerCommand `cmd:"" hidden:"" help:"Run a broker alone (bench growth starts it by itself)."`
 }
 
+// Help is shown below the flags.
+func (benchCommand) Help() string { return "Example: kondate bench --quick" }
+
 type benchAllCommand struct {
 	Only     []string `placeholder:"PART" help:"What to measure: append, stages, projection, sse, end-to-end; nothing: all."`
 	Quick    bool     `help:"Measure less, and with the first nats.sync only: half a minute."`
