@@ -20,6 +20,7 @@ type benchCommand struct {
 	All    benchAllCommand    `cmd:"" name:"all" default:"withargs" help:"Measure every part beside the limit of this machine: what bench alone does (see bench all --help)."`
 	SSE    benchSSECommand    `cmd:"" name:"sse" help:"Measure session streams: latency, deliveries a second, replay, reconnects, slow clients, memory."`
 	Growth benchGrowthCommand `cmd:"" help:"Measure what dishes cost as they become more: disk, memory, processor, time of everything that reads them."`
+	Soak   benchSoakCommand   `cmd:"" help:"Work at an even load for half an hour, and say whether memory, goroutines, files and consumers stay where they are."`
 
 	Raw    benchRawCommand    `cmd:"" hidden:"" help:"Serve the limit that streams are measured against (bench starts it by itself)."`
 	Serve  benchServeCommand  `cmd:"" hidden:"" help:"Run a server that is measured (bench starts it by itself)."`

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -218,18 +216,4 @@ func (g *grown) remake(ctx context.Context, s *growth) (err error) {
 		s.VerifySeconds, err = g.kondate(ctx, "projections", "verify")
 	}
 	return err
-}
-
-// kondate runs a command beside the server, in a process of its own, and returns how long it took.
-func (g *grown) kondate(ctx context.Context, args ...string) (seconds float64, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return 0, fmt.Errorf("find this program: %w", err)
-	}
-	began := time.Now()
-	args = append(args, "--config=", "--data-dir="+g.data(), "--nats-url=", "--database-url=", "--json")
-	if out, err := exec.CommandContext(ctx, self, args...).CombinedOutput(); err != nil { //nolint:gosec // it is this program
-		return 0, fmt.Errorf("kondate %s %s: %w\n%s", args[0], args[1], err, out)
-	}
-	return time.Since(began).Seconds(), nil
 }

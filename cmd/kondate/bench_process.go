@@ -142,6 +142,20 @@ func (b *benched) startRaw(ctx context.Context) (err error) {
 	return err
 }
 
+// kondate runs a command beside the server, in a process of its own, and returns how long it took.
+func (b *benched) kondate(ctx context.Context, args ...string) (seconds float64, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find this program: %w", err)
+	}
+	began := time.Now()
+	args = append(args, "--config=", "--data-dir="+b.data(), "--nats-url=", "--database-url=", "--json")
+	if out, err := exec.CommandContext(ctx, self, args...).CombinedOutput(); err != nil { //nolint:gosec // it is this program
+		return 0, fmt.Errorf("kondate %s %s: %w\n%s", args[0], args[1], err, out)
+	}
+	return time.Since(began).Seconds(), nil
+}
+
 func (b *benched) closeLog(ctx context.Context) {
 	if b.log != nil {
 		_ = b.log.close(ctx) // it only closes a connection

@@ -99,7 +99,11 @@ func (c *clients) connect(ctx context.Context, r *rand.Rand, t *transcript, n *c
 		return ended(endedRefused, err)
 	}
 	defer func() { _ = resp.Body.Close() }() // cut, or at its end
-	c.ledger.change(func() { n.Status = resp.StatusCode })
+	c.ledger.change(func() {
+		if n.Status = resp.StatusCode; n.Status == http.StatusOK || n.Status == http.StatusNoContent {
+			n.Answered = time.Now().UTC()
+		}
+	})
 	if resp.StatusCode == http.StatusNoContent {
 		return ended(endedNone, nil)
 	}

@@ -97,19 +97,20 @@ const (
 
 // connection is one request for a session's stream.
 type connection struct {
-	Began  time.Time `json:"began"`
-	Over   time.Time `json:"over"`
-	Ref    string    `json:"ref"`
-	URL    string    `json:"url"`
-	Sent   string    `json:"sent"`   // Last-Event-ID; empty: none
-	Status int       `json:"status"` // 0: no answer
-	Primed string    `json:"primed"` // id of the block that every stream begins with
-	Frames []frame   `json:"frames"`
-	Live   []string  `json:"live,omitempty"` // names of events without an id, but for end, closing, reset and caught-up
-	Resets []string  `json:"resets,omitempty"`
-	End    string    `json:"end,omitempty"` // data of event: end
-	Ended  string    `json:"ended"`
-	Why    string    `json:"why,omitempty"` // the error, for people
+	Began    time.Time `json:"began"`
+	Answered time.Time `json:"answered"` // with 200 or 204; zero: never
+	Over     time.Time `json:"over"`
+	Ref      string    `json:"ref"`
+	URL      string    `json:"url"`
+	Sent     string    `json:"sent"`   // Last-Event-ID; empty: none
+	Status   int       `json:"status"` // 0: no answer
+	Primed   string    `json:"primed"` // id of the block that every stream begins with
+	Frames   []frame   `json:"frames"`
+	Live     []string  `json:"live,omitempty"` // names of events without an id, but for end, closing, reset and caught-up
+	Resets   []string  `json:"resets,omitempty"`
+	End      string    `json:"end,omitempty"` // data of event: end
+	Ended    string    `json:"ended"`
+	Why      string    `json:"why,omitempty"` // the error, for people
 }
 
 // frame is a stored event as it came over a stream.
@@ -247,4 +248,26 @@ func (l *ledger) missing() []string {
 		}
 	}
 	return refs
+}
+
+// longestCut returns how long a client was without its stream at most, of those whose stream a server ended since a time.
+func (l *ledger) longestCut(since time.Time) (longest time.Duration, cuts int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.transcripts {
+		var cut time.Time
+		for _, n := range t.Connections {
+			if !cut.IsZero() && !n.Answered.IsZero() {
+				longest, cut = max(longest, n.Answered.Sub(cut)), time.Time{}
+			}
+			if n.Over.After(since) && (n.Ended == endedClosing || n.Ended == endedBroken) {
+				cut = n.Over
+				cuts++
+			}
+		}
+		if !cut.IsZero() { // it waits still
+			longest = max(longest, time.Since(cut))
+		}
+	}
+	return longest, cuts
 }

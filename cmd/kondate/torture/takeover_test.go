@@ -21,6 +21,9 @@ import (
 const (
 	// takeoverBound is how long nobody may project: two seconds, and what a machine that is busy with other tests adds.
 	takeoverBound = 10 * time.Second
+	// reconnectBound is how long a deploy may leave a client without its stream: a try or two of the client, and what a busy
+	// machine adds.
+	reconnectBound = 10 * time.Second
 	// faultTime is how long a process is paused or cut off.
 	faultTime = 3 * time.Second
 	// idle is how long a client bears a stream without a byte: a process that stands still closes none.
@@ -147,9 +150,11 @@ func (f *fleet) fellNone(t *testing.T) {
 	}
 }
 
-// rolls restarts every process of the program, one after the other, as a deploy does.
+// rolls restarts every process of the program, one after the other, as a deploy does. No stream is cut for longer than its
+// client takes to come back.
 func (f *fleet) rolls(t *testing.T, l *ledger) {
 	t.Helper()
+	deploy := time.Now()
 	for _, m := range f.members() {
 		begin := time.Now()
 		if err := f.target(m.name).harm(t.Context(), faultStop); err != nil {
@@ -167,6 +172,11 @@ func (f *fleet) rolls(t *testing.T, l *ledger) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+	longest, cuts := l.longestCut(deploy)
+	t.Logf("%d streams were cut, for %s at most", cuts, longest.Round(time.Millisecond))
+	if cuts == 0 || longest > reconnectBound {
+		t.Errorf("%d streams were cut, for %s at most; some have to be, for %s at most", cuts, longest, reconnectBound)
 	}
 }
 

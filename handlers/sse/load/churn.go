@@ -70,15 +70,15 @@ func churn(ctx context.Context, s *Server, size Size, report func(Measure)) erro
 
 // rehearse connects clients and lets them leave: what a server opens for its first clients and keeps is not their own.
 // It returns what is there afterwards.
-func (s *Server) rehearse(ctx context.Context, clients fleet) (leftovers, error) {
+func (s *Server) rehearse(ctx context.Context, clients fleet) (Held, error) {
 	if err := clients.connect(ctx); err != nil {
-		return leftovers{}, err
+		return Held{}, err
 	}
 	clients.close()
 	if _, err := s.untilOpen(ctx, 0, patience); err != nil {
-		return leftovers{}, err
+		return Held{}, err
 	}
-	return s.leftovers(ctx)
+	return s.Held(ctx)
 }
 
 // restless reads, and leaves after a short life, until it came back often enough; then it reads to the end.
@@ -112,20 +112,20 @@ func (c *client) restless(ctx context.Context, again func() bool) error {
 }
 
 // compare waits until what clients used is given back, and says what is not.
-func (s *Server) compare(ctx context.Context, first leftovers) (string, error) {
+func (s *Server) compare(ctx context.Context, first Held) (string, error) {
 	const spare = 5 // what a server opens and starts by itself meanwhile
-	var now leftovers
+	var now Held
 	var err error
 	_, waited := until(ctx, patience, func() bool {
-		now, err = s.leftovers(ctx)
-		return err != nil || now.handles <= first.handles+spare && now.goroutines <= first.goroutines+spare && now.consumers <= first.consumers
+		now, err = s.Held(ctx)
+		return err != nil || now.Handles <= first.Handles+spare && now.Goroutines <= first.Goroutines+spare && now.Consumers <= first.Consumers
 	})
 	if err != nil {
 		return "", err
 	}
 	if waited != nil && ctx.Err() == nil {
 		return fmt.Sprintf("left over: %d file handles, %d goroutines, %d consumers; before: %d, %d, %d",
-			now.handles, now.goroutines, now.consumers, first.handles, first.goroutines, first.consumers), nil
+			now.Handles, now.Goroutines, now.Consumers, first.Handles, first.Goroutines, first.Consumers), nil
 	}
 	return "", ctx.Err()
 }

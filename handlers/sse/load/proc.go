@@ -131,16 +131,25 @@ func handles(pid int) int {
 	return len(entries)
 }
 
-// leftovers are what must be back to where it was when clients have left; -1: unknown.
-type leftovers struct{ handles, goroutines, consumers int }
+// Held is what a server holds at a moment; -1 where it is unknown.
+type Held struct {
+	Resident   int `json:"resident_bytes"`
+	Heap       int `json:"heap_bytes"` // at which Go collects next: twice what lives
+	Handles    int `json:"handles"`    // open files and sockets
+	Goroutines int `json:"goroutines"`
+	Consumers  int `json:"consumers"` // on the log's stream
+}
 
-func (s *Server) leftovers(ctx context.Context) (leftovers, error) {
-	l := leftovers{handles: handles(s.PID), consumers: -1}
-	var err error
-	if l.goroutines, err = s.metric(ctx, "go_goroutines"); err == nil && s.Consumers != nil {
-		l.consumers, err = s.Consumers(ctx)
+// Held looks at what the server holds.
+func (s *Server) Held(ctx context.Context) (h Held, err error) {
+	h = Held{Resident: Resident(s.PID), Handles: handles(s.PID), Consumers: -1}
+	if h.Goroutines, err = s.metric(ctx, "go_goroutines"); err != nil {
+		return h, err
 	}
-	return l, err
+	if h.Heap, err = s.metric(ctx, "go_memstats_next_gc_bytes"); err == nil && s.Consumers != nil {
+		h.Consumers, err = s.Consumers(ctx)
+	}
+	return h, err
 }
 
 // open returns how many streams the server has open, -1 if it does not say.

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"kondate/cmd/kondate/bench"
+	"kondate/domain/menu"
+	"kondate/handlers/sse/load"
+	"kondate/streams"
+)
+
+type benchSoakCommand struct {
+	Duration time.Duration `default:"30m" help:"How long the load lasts."`
+	Load     float64       `default:"0.7" help:"Share of what the server can do, which is measured first."`
+	NATSSync string        `name:"nats-sync" default:"always" help:"nats.sync of the server."`
+	DataDir  string        `placeholder:"DIR" help:"Folder on the disk to work on: a folder is made in it, and removed. Empty: the system's temporary one." type:"path"`
+	JSON     bool          `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (benchSoakCommand) Help() string {
+	return "A server of its own works at a share of what it can do: menus of 20 dishes come at an even pace, each is followed by a client, and every third client loses its connection " +
+		"on the way and resumes. Old sessions are archived meanwhile, as an operator does. What the server holds is looked at forty times.\n\n" +
+		"Exit 1 if the last quarter held more than the second one (memory by more than a tenth, goroutines and files by more than a tenth, or any consumer more), " +
+		"if a client missed an event or got one twice, or if the server did not keep pace.\n\n" +
+		"Example: kondate bench soak --duration 5m --load 0.5"
+}
+
+// Validate refuses what could not be measured. kong calls it.
+func (c benchSoakCommand) Validate() error {
+	if c.Duration < soakLooks*10*time.Millisecond {
+		return fmt.Errorf("--duration %s is too short to look at the server %d times", c.Duration, soakLooks)
+	}
+	if c.Load <= 0 || c.Load > 1 {
+		return fmt.Errorf("--load %v is a share of what the server can do: more than 0, at most 1", c.Load)
+	}
+	_, err := streams.ParseSync(c.NATSSync)
+	return err
+}
+
+const (
+	// soakLooks is how often a soak looks at its server.
+	soakLooks = 40
+	// soakArchives is how often old sessions are archived at most; one is old when it has been still for two of these times.
+	soakArchives = 15
+	// soakInFlight are the menus under way at which a server does not keep pace.
+	soakInFlight = 500
+	// soakRestless is how many clients there are for one that loses its connection.
+	soakRestless = 3
+	// soakTrial is how much of the duration the capacity is measured for, and soakTrialMost how long at most.
+	soakTrial     = 20
+	soakTrialMost = time.Minute
+)
+
+// soaked is what a server holds at a moment, and what it did since the one before.
+type soaked struct {
+	load.Held
+
+	Seconds  float64 `json:"seconds"` // since the load began
+	Subjects uint64  `json:"subjects"`
+	Menus    int     `json:"menus"` // completed on a client's stream
+	InFlight int     `json:"in_flight"`
+	P50      float64 `json:"p50_ms"` // from the POST to menu.completed on the stream
+	P99      float64 `json:"p99_ms"`
+}
+
+// soak is a server under an even load.
+type soak struct {
+	*benched
+
+	began time.Time
+
+	mu       sync.Mutex // guards the rest
+	inFlight int
+	took     []float64 // milliseconds, since the last look
+	resumed  int
+	looks    []soaked
+}
+
+// Run measures.
+func (c benchSoakCommand) Run(ctx context.Context, env environment) (err error) {
+	s := &soak{benched: &benched{env: env, sync: c.NATSSync, roles: allRoles(), Server: &load.Server{}}}
+	defer func() { err = errors.Join(err, s.stop(ctx)) }()
+	if err := s.startOwn(ctx, c.DataDir); err != nil {
+		return err
+	}
+	body, err := sampleBody(bench.Dishes)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(env.stderr, "capacity …")
+	capacity, err := s.capacity(ctx, body, min(c.Duration/soakTrial, soakTrialMost))
+	if err != nil {
+		return fmt.Errorf("measure what the server can do: %w", err)
+	}
+	fmt.Fprintf(env.stderr, "%.0f dishes/s; %s at %.0f %% of them …\n", capacity*bench.Dishes, c.Duration, c.Load*100)
+	if err := s.run(ctx, body, capacity*c.Load, c.Duration); err != nil {
+		return fmt.Errorf("soak: %w", err)
+	}
+	report := newSoakReport(s, capacity*bench.Dishes, c)
+	if c.JSON {
+		err = printJSON(env.stdout, report)
+	} else {
+		err = report.print(env.stdout)
+	}
+	if err == nil && len(report.Grown) > 0 {
+		err = errGrown
+	}
+	return err
+}
+
+// errGrown says that a server does not hold what it held.
+var errGrown = errors.New("the server grew under an even load: see above")
+
+// capacity returns how many menus a second the server completes when as many as it likes are under way.
+func (s *soak) capacity(ctx context.Context, body []byte, d time.Duration) (float64, error) {
+	const menus, inFlight = 100, 50
+	cl := s.client()
+	if _, err := s.submitMany(ctx, cl, body, menus, inFlight); err != nil { // everything is warm then
+		return 0, err
+	}
+	done := 0
+	var took time.Duration
+	for took < d {
+		t, err := s.submitMany(ctx, cl, body, menus, inFlight)
+		if err != nil {
+			return 0, err
+		}
+		done, took = done+menus, took+t
+	}
+	return float64(done) / took.Seconds(), nil
+}
+
+// run sends menus at an even pace, looks at the server, and archives.
+func (s *soak) run(ctx context.Context, body []byte, menusPerSecond float64, d time.Duration) error {
+	s.began = time.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return every(ctx, d/soakLooks, soakLooks, func(int) error { return s.look(ctx) })
+	})
+	g.Go(func() error {
+		pace := d / soakArchives
+		for time.Since(s.began) < d-pace { // one that takes longer puts the next one off
+			if err := every(ctx, pace, 1, func(int) error {
+				_, err := s.kondate(ctx, "archive", "--older-than", (2 * pace).String())
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	g.Go(func() error {
+		cl := s.client()
+		defer cl.http.CloseIdleConnections()
+		menus, ctx := errgroup.WithContext(ctx)
+		menus.SetLimit(soakInFlight)
+		pace := time.Duration(float64(time.Second) / menusPerSecond)
+		err := every(ctx, pace, int(d/pace), func(i int) error {
+			if !menus.TryGo(func() error { return s.menu(ctx, cl, body, i%soakRestless == 0) }) {
+				return fmt.Errorf("%w: %d menus are under way after %s", errPace, soakInFlight, time.Since(s.began).Round(time.Second))
+			}
+			return nil
+		})
+		return cmp.Or(menus.Wait(), err)
+	})
+	return g.Wait()
+}
+
+var (
+	errPace = errors.New("the server did not keep pace")
+	errTorn = errors.New("a stream missed an event or brought one twice")
+)
+
+// every does something n times, the next one at its time also if the one before was late.
+func every(ctx context.Context, pace time.Duration, n int, do func(i int) error) error {
+	began := time.Now()
+	for i := range n {
+		select {
+		case <-time.After(time.Until(began.Add(time.Duration(i+1) * pace))):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := do(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// menu takes one menu from the POST to the end of its stream. A restless client loses its connection after the first event.
+func (s *soak) menu(ctx context.Context, cl *client, body []byte, restless bool) error {
+	s.count(func() { s.inFlight++ })
+	defer s.count(func() { s.inFlight-- })
+	began := time.Now()
+	answer, err := cl.submit(ctx, body)
+	if err != nil {
+		return err
+	}
+	f := &follower{client: cl, url: answer.StreamURL, pause: time.Millisecond, attempts: 10, out: func(string, ...any) {}}
+	seen := streamSeen{session: answer.SessionID}
+	if restless {
+		cut, cancel := context.WithCancelCause(ctx)
+		err := f.run(cut, func(fr frame) error { cancel(errRestless); return seen.take(fr) })
+		cancel(nil)
+		if err != nil && !errors.Is(err, errRestless) {
+			return err
+		}
+		s.count(func() { s.resumed++ })
+	}
+	if seen.completed.IsZero() {
+		if err := f.run(ctx, seen.take); err != nil {
+			return err
+		}
+	}
+	if seen.completed.IsZero() || seen.results != menu.StageCount*bench.Dishes {
+		return fmt.Errorf("%w: session %s: %d results of %d", errTorn, seen.session, seen.results, menu.StageCount*bench.Dishes)
+	}
+	s.count(func() { s.took = append(s.took, seen.completed.Sub(began).Seconds()*1000) })
+	return nil
+}
+
+var errRestless = errors.New("the client cut its connection")
+
+// streamSeen is what a client has seen of a session's stream.
+type streamSeen struct {
+	session   string
+	seq       uint64    // of the last event
+	results   int       // in all events
+	completed time.Time // when menu.completed came; zero: it did not yet
+}
+
+// take takes a frame. Events have to come in the log's order.
+func (s *streamSeen) take(fr frame) error {
+	e, ok, err := fr.stored()
+	if err != nil || !ok {
+		return err
+	}
+	if e.Seq <= s.seq {
+		return fmt.Errorf("%w: session %s: event %d after %d", errTorn, s.session, e.Seq, s.seq)
+	}
+	s.seq = e.Seq
+	if e.Type == (menu.Completed{}).Type() {
+		s.completed = time.Now()
+		return nil
+	}
+	var data struct {
+		Results []json.RawMessage `json:"results"`
+	}
+	if err := json.Unmarshal(e.Data, &data); err != nil {
+		return fmt.Errorf("read event %d: %w", e.Seq, err)
+	}
+	s.results += len(data.Results)
+	return nil
+}
+
+func (s *soak) count(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+// look writes down what the server holds.
+func (s *soak) look(ctx context.Context) error {
+	held, err := s.Held(ctx)
+	if err != nil {
+		return err
+	}
+	stored, err := s.log.js.Stream(ctx, streams.EventStream)
+	if err != nil {
+		return fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
+	}
+	s.count(func() {
+		s.looks = append(s.looks, soaked{
+			Held: held, Seconds: time.Since(s.began).Seconds(), Subjects: stored.CachedInfo().State.NumSubjects, InFlight: s.inFlight,
+			Menus: len(s.took), P50: bench.Quantile(s.took, 0.5), P99: bench.Quantile(s.took, 0.99),
+		})
+		s.took = nil
+	})
+	return nil
+}
