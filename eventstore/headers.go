@@ -1,6 +1,10 @@
 package eventstore
 
-import "github.com/nats-io/nats.go/jetstream"
+import (
+	"regexp"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // Header describes one header of the messages of the log, for those who read them elsewhere.
 type Header struct {
@@ -8,6 +12,14 @@ type Header struct {
 	Meaning  string // in Markdown
 	Pattern  string // of its value, a regular expression; empty: any text
 	Optional bool   // it may be missing
+}
+
+// traceParent is a W3C traceparent of version 00, the only one there is.
+var traceParent = regexp.MustCompile("^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+
+// TraceHeader describes the header that makes a message part of a trace.
+func TraceHeader() Header {
+	return Header{Name: HeaderTraceParent, Meaning: "W3C trace context: the span that caused the message", Pattern: traceParent.String(), Optional: true}
 }
 
 // Headers lists the headers of a message of the log. A reader takes no offence at others.
@@ -28,7 +40,7 @@ func Headers() []Header {
 		{Name: HeaderSchema, Meaning: "the version N of the schema", Pattern: "^[1-9][0-9]*$"},
 		{Name: HeaderCorrelation, Meaning: "id of the session's first event"},
 		{Name: HeaderCausation, Meaning: "id of the event that led to this one; none on a submission", Optional: true},
-		{Name: HeaderTraceParent, Meaning: "W3C trace context: the span that caused the event", Optional: true},
+		TraceHeader(),
 		{Name: HeaderRestored, Meaning: "only of an event that a restore brought back: its sequence in the lost log", Pattern: "^[0-9]+$", Optional: true},
 	}
 }

@@ -320,6 +320,9 @@ func (p *partitioned) drain(ctx context.Context, stream int, name string, n uint
 			}
 			n--
 		}
+		if err := errors.Join(batch.Error(), ctx.Err()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -49,9 +49,10 @@ func (e Entry) Context(ctx context.Context) context.Context {
 	return trail.With(ctx, slog.String(trail.KeyEventType, string(e.Type)), slog.Uint64(trail.KeySeq, e.Seq))
 }
 
-// TraceParent returns the trace that the message is part of, empty if there stands anything but one header of it.
+// TraceParent returns the trace that the message is part of, empty if there stands anything but one valid header of it:
+// what is passed on with retries and requests is never a stranger's text.
 func (e Entry) TraceParent() string {
-	if values := e.Header[HeaderTraceParent]; len(values) == 1 {
+	if values := e.Header[HeaderTraceParent]; len(values) == 1 && traceParent.MatchString(values[0]) {
 		return values[0]
 	}
 	return ""

@@ -90,9 +90,10 @@ func (t *term) completeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	traces := t.traces(ctx, records)
 	var failed error
 	for _, r := range records {
-		err := t.complete(t.resume(ctx, r), r)
+		err := t.complete(inTrace(ctx, r, traces), r)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return err // the broker is away: the others would wait for nothing
 		}

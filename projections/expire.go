@@ -69,9 +69,10 @@ func (t *term) expireAll(ctx context.Context, before time.Time) (more bool, err 
 	if err != nil {
 		return false, fmt.Errorf("look for sessions that take too long: %w", err)
 	}
+	traces := t.traces(ctx, records)
 	var failed error
 	for _, r := range records {
-		err := t.appendMenu(t.resume(ctx, r), r, func(time.Time) ([]menu.Event, error) { return menu.Expire(r.Session) })
+		err := t.appendMenu(inTrace(ctx, r, traces), r, func(time.Time) ([]menu.Event, error) { return menu.Expire(r.Session) })
 		if errors.Is(err, context.DeadlineExceeded) {
 			return false, err // the broker is away: the others would wait for nothing
 		}

@@ -94,7 +94,7 @@ func (p *Projector) Run(ctx context.Context) error {
 			p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector goes on with another version", slog.Any("reason", err))
 			continue
 		}
-		p.status.enter(ProjectorFailing)
+		p.status.enter(ProjectorFailing, 0)
 		p.status.failed(err)
 		if t.progress {
 			pause.Reset()
@@ -136,6 +136,10 @@ func disconnect(ctx context.Context, conn *pgx.Conn) error {
 	return conn.Close(ctx)
 }
 
+// sqlLeadLock finds the lock of the lead, that somebody holds; $1 and $2 are lockClass and lockLead.
+const sqlLeadLock = `from pg_locks l where l.locktype = 'advisory' and l.granted and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid and l.objsubid = 2
+and l.database = (select oid from pg_database where datname = current_database())`
+
 // tryLock takes an advisory lock that conn then holds until it is closed, or says that another connection has it.
 func tryLock(ctx context.Context, conn *pgx.Conn, lock int) (locked bool, err error) {
 	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock($1, $2)", lockClass, lock).Scan(&locked); err != nil {
@@ -172,7 +176,7 @@ func (p *Projector) waitForLead(ctx context.Context, conn *pgx.Conn, b *pulse) e
 		if leads, err := tryLock(ctx, conn, lockLead); err != nil || leads {
 			return err
 		}
-		p.status.enter(ProjectorStandby)
+		p.status.enter(ProjectorStandby, 0)
 		if err := b.endSilent(ctx, conn, p.cfg.Logger); err != nil {
 			return err
 		}

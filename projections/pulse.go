@@ -18,28 +18,32 @@ const (
 	pulseInterval = 200 * time.Millisecond
 	// pulseTimeout is how long the log may take to answer for one.
 	pulseTimeout = 500 * time.Millisecond
+	// missed is the time between two signs of life from which on one is missing between them.
+	missed = 3 * pulseInterval
 	// silence is how long a leader may give none before a standby that does ends its connection.
 	silence = time.Second
 	// pulseName and the process id of the connection that has or wants the lead are the name of the one with its signs of life.
 	pulseName = "kondate pulse "
 )
 
-// sqlEndSilent ends the connection of a leader whose pulse was last heard too long ago. Postgres rolls back what it was
-// writing and gives the lock free. Who holds the lock and has no pulse is no projector, or an older one: it is let alone.
-const sqlEndSilent = `select l.pid, pg_terminate_backend(l.pid) from pg_locks l
-join pg_stat_activity a on a.application_name = $3 || l.pid
-where l.locktype = 'advisory' and l.database = (select oid from pg_database where datname = current_database())
-  and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid and l.objsubid = 2 and l.granted
-  and a.state_change < clock_timestamp() - make_interval(secs => $4)`
+// sqlEndSilent ends the connection of a leader that was not heard when this projector was, all the time. Postgres rolls
+// back what it was writing and gives the lock free. Who holds the lock and has no pulse is no projector, or an older one: it
+// is let alone.
+const sqlEndSilent = `select l.pid, pg_terminate_backend(l.pid) ` + sqlLeadLock + `
+and exists (select from pg_stat_activity a where a.application_name = $3 || l.pid and a.state_change < $4::timestamptz - make_interval(secs => $5))
+and clock_timestamp() - $4 < make_interval(secs => $6)`
 
 // pulse shows that a projector is alive and reaches the log. A process that is stopped, or cut off from Postgres or from
 // the log, would otherwise keep the lead for as long as TCP keeps its connection: for ever, or at least for seconds. It has a
 // connection of its own, for a page may take longer than a leader may be silent.
 type pulse struct {
-	conn  *pgx.Conn
-	log   Log
-	beats atomic.Int64 // without one missing
+	conn *pgx.Conn
+	log  Log
+	run  atomic.Pointer[beats] // the newest; nil: none yet
 }
+
+// beats are signs of life of which none was missing, by the clock of Postgres.
+type beats struct{ first, last time.Time }
 
 // withPulse runs work while conn, which has or wants the lead, has a pulse.
 func withPulse(ctx context.Context, p *Projector, conn *pgx.Conn, work func(context.Context, *pulse) error) (err error) {
@@ -56,26 +60,20 @@ func withPulse(ctx context.Context, p *Projector, conn *pgx.Conn, work func(cont
 		return fmt.Errorf("name the pulse: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.run(ctx) })
+	g.Go(func() error { return b.beat(ctx) })
 	g.Go(func() error { return work(ctx, b) })
 	return g.Wait()
 }
 
-// run beats until ctx ends or Postgres is lost.
-func (b *pulse) run(ctx context.Context) error {
+// beat beats until ctx ends or Postgres is lost.
+func (b *pulse) beat(ctx context.Context) error {
 	tick := time.NewTicker(pulseInterval)
 	defer tick.Stop()
 	for {
 		if b.logAnswers(ctx) {
-			beatCtx, cancel := context.WithTimeout(ctx, pageTimeout)
-			_, err := b.conn.Exec(beatCtx, "select 1")
-			cancel()
-			if err != nil {
-				return fmt.Errorf("give a sign of life: %w", err)
+			if err := b.once(ctx); err != nil {
+				return err
 			}
-			b.beats.Add(1)
-		} else {
-			b.beats.Store(0)
 		}
 		select {
 		case <-tick.C:
@@ -85,6 +83,21 @@ func (b *pulse) run(ctx context.Context) error {
 	}
 }
 
+func (b *pulse) once(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	defer cancel()
+	var now beats
+	if err := b.conn.QueryRow(ctx, "select clock_timestamp()").Scan(&now.last); err != nil {
+		return fmt.Errorf("give a sign of life: %w", err)
+	}
+	now.first = now.last
+	if before := b.run.Load(); before != nil && now.last.Sub(before.last) < missed {
+		now.first = before.first
+	}
+	b.run.Store(&now)
+	return nil
+}
+
 func (b *pulse) logAnswers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, pulseTimeout)
 	defer cancel()
@@ -92,15 +105,16 @@ func (b *pulse) logAnswers(ctx context.Context) bool {
 	return err == nil
 }
 
-// endSilent ends the connection of a silent leader, if this projector has not been silent itself: when the log is away
-// from everybody, another leader would not do better.
+// endSilent ends the connection of a silent leader, if this projector was not silent itself: when the log is away from
+// everybody, or the whole machine stood still, another leader would not do better.
 func (b *pulse) endSilent(ctx context.Context, conn *pgx.Conn, log *slog.Logger) error {
-	if time.Duration(b.beats.Load())*pulseInterval < silence {
+	own := b.run.Load()
+	if own == nil || own.last.Sub(own.first) < silence {
 		return nil
 	}
 	var pid int
 	var ended bool
-	err := conn.QueryRow(ctx, sqlEndSilent, lockClass, lockLead, pulseName, silence.Seconds()).Scan(&pid, &ended)
+	err := conn.QueryRow(ctx, sqlEndSilent, lockClass, lockLead, pulseName, own.last, silence.Seconds(), missed.Seconds()).Scan(&pid, &ended)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil
 	}

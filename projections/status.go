@@ -52,18 +52,14 @@ func (s *status) change(by func(*ProjectorStatus)) {
 	by(&s.now)
 }
 
-func (s *status) enter(state ProjectorState) {
+// enter notes what a projector does; backend is Postgres' of its lead, 0 where it has none.
+func (s *status) enter(state ProjectorState, backend uint32) {
 	s.change(func(p *ProjectorStatus) {
 		if p.State != state {
 			p.State, p.StateAt = state, time.Now()
 		}
-		p.PageSince = time.Time{}
+		p.backend, p.PageSince = backend, time.Time{}
 	})
-}
-
-func (s *status) leads(backend uint32) {
-	s.enter(ProjectorActive)
-	s.change(func(p *ProjectorStatus) { p.backend = backend })
 }
 
 func (s *status) failed(err error) {
@@ -78,8 +74,9 @@ func (s *status) appended(events []menu.Event) {
 	}
 }
 
-// begun notes that a page is being written, and returns since when.
-func (t *term) begun(now time.Time) time.Time {
+// begins notes that a page is being written, and returns since when.
+func (t *term) begins() time.Time {
+	now := time.Now()
 	t.projector.status.change(func(p *ProjectorStatus) { p.PageSince = now })
 	return now
 }
@@ -112,8 +109,7 @@ func (p *Projector) Leads(ctx context.Context) (leads bool, err error) {
 	if s.State != ProjectorActive {
 		return false, nil
 	}
-	const held = `select exists (select from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and objsubid = 2 and pid = $3 and granted
-  and database = (select oid from pg_database where datname = current_database()))`
+	const held = "select exists (select " + sqlLeadLock + " and l.pid = $3)"
 	if err := p.pool.QueryRow(ctx, held, lockClass, lockLead, s.backend).Scan(&leads); err != nil {
 		return false, fmt.Errorf("ask who holds the lead: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
@@ -54,7 +53,7 @@ func (t *term) work(ctx context.Context, conn *pgx.Conn) (err error) {
 	if err := conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&backend); err != nil {
 		return fmt.Errorf("ask for the number of the connection: %w", err)
 	}
-	p.status.leads(backend)
+	p.status.enter(ProjectorActive, backend)
 	p.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "projector leads", slog.Int("version", t.at.version), slog.Uint64("after", t.at.seq), slog.String("stream", t.at.identity))
 	t.appends.SetLimit(maxAppends)
 	g, ctx := errgroup.WithContext(ctx)
@@ -86,13 +85,13 @@ func (t *term) project(ctx context.Context, entries []eventstore.Entry) error {
 		}
 		t.checked = true
 	}
-	began := t.begun(time.Now())
+	began := t.begins()
 	defer t.idle()
 	return t.store(ctx, entries, func(p *page) {
 		t.progress = true
 		t.written(p, began)
 		t.completeBeside(ctx, p.due())
 		t.purgeSoon(p)
-		began = t.begun(time.Now())
+		began = t.begins()
 	})
 }

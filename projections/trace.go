@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -98,13 +99,32 @@ func (t *pageTrace) end(ctx context.Context, tracer trace.Tracer, p *page, err e
 	}
 }
 
-// resume returns ctx about a session that was found in the rows, in the trace of its last event. A trace that cannot be
-// found is nothing to fail for.
-func (t *term) resume(ctx context.Context, r sessionRecord) context.Context {
-	var parent string
-	row := t.projector.pool.QueryRow(ctx, "select coalesce(headers -> 'traceparent' ->> 0, '') from public.history where seq = $1", toBigint(r.LastSeq))
-	if err := row.Scan(&parent); err != nil {
-		parent = ""
+// traces returns the traces of the last events of sessions that were found in the rows, by the event's sequence. A trace
+// that cannot be found is nothing to fail for.
+func (t *term) traces(ctx context.Context, records []sessionRecord) map[uint64]string {
+	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
+	defer cancel()
+	last := make([]int64, 0, len(records))
+	for _, r := range records {
+		last = append(last, toBigint(r.LastSeq))
 	}
-	return trail.About(trail.Continue(ctx, parent), r.Key)
+	parents := make(map[uint64]string, len(records))
+	rows, err := t.projector.pool.Query(ctx, "select seq, headers -> 'traceparent' ->> 0 from public.history where seq = any($1)", last)
+	if err != nil {
+		return parents
+	}
+	var seq int64
+	var parent *string
+	_, _ = pgx.ForEachRow(rows, []any{&seq, &parent}, func() error { // as above
+		if parent != nil {
+			parents[fromBigint(seq)] = *parent
+		}
+		return nil
+	})
+	return parents
+}
+
+// inTrace returns ctx about a session, in one of these traces.
+func inTrace(ctx context.Context, r sessionRecord, traces map[uint64]string) context.Context {
+	return trail.About(trail.Continue(ctx, traces[r.LastSeq]), r.Key)
 }

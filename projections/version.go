@@ -161,9 +161,7 @@ func (c checkpoint) checkEnd(ctx context.Context, q querier, log End) error {
 
 // Led says whether a projector leads.
 func Led(ctx context.Context, pool *pgxpool.Pool) (led bool, err error) {
-	const sql = `select exists (select from pg_locks where locktype = 'advisory' and granted and classid = $1::bigint::oid and objid = $2::bigint::oid
-		and database = (select oid from pg_database where datname = current_database()))`
-	if err := pool.QueryRow(ctx, sql, lockClass, lockLead).Scan(&led); err != nil {
+	if err := pool.QueryRow(ctx, "select exists (select "+sqlLeadLock+")", lockClass, lockLead).Scan(&led); err != nil {
 		return false, fmt.Errorf("look for the projector that leads: %w", err)
 	}
 	return led, nil

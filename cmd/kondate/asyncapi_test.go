@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,7 +117,11 @@ func TestDescribedMessages(t *testing.T) {
 	}
 	key := menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(answer.SessionID)}
 	frames := make(chan error, 1)
-	go func() { frames <- l.frames(t.Context(), s.client(), answer.StreamURL) }()
+	shown := make(chan struct{}) // closed when the stream tells progress
+	go func() {
+		frames <- l.frames(t.Context(), s.client(), answer.StreamURL, sync.OnceFunc(func() { close(shown) }))
+	}()
+	late := time.After(patience)
 	for progress, requests := 0, 0; progress == 0 || requests < 3; {
 		select {
 		case m := <-live:
@@ -130,9 +135,14 @@ func TestDescribedMessages(t *testing.T) {
 				t.Error(err)
 			}
 			l.seen[name]++
-		case <-time.After(patience):
+		case <-late:
 			t.Fatalf("%d messages of progress, %d requests", progress, requests)
 		}
+	}
+	select {
+	case <-shown:
+	case <-late:
+		t.Fatal("the stream tells no progress")
 	}
 	close(slow)
 	l.until(t, log, menu.Completed{}.Type())
@@ -189,7 +199,10 @@ func (l *listener) refuse(t *testing.T, url string, slow <-chan struct{}) {
 		case request.Epoch == 0 && request.Attempt == 1:
 			r.Data = []byte(`{"error":{"reason":"busy"}}`)
 		case request.Epoch == 0:
-			<-slow
+			select {
+			case <-slow:
+			case <-t.Context().Done():
+			}
 			r.Data = []byte(`{"error":{"reason":"refused","permanent":true}}`)
 		default:
 			r.Data = fmt.Appendf(nil, `{"results":[{"menu_id":%q,"result":{"stage":"task7","status":"unknown","provider":"theirs","basis":"none","confidence":0,"data":null}}]}`, request.Items[0].ID)
@@ -208,7 +221,7 @@ func (l *listener) refuse(t *testing.T, url string, slow <-chan struct{}) {
 }
 
 // frames reads a session's stream to its end and holds the data of each frame against its message.
-func (l *listener) frames(ctx context.Context, cl *client, url string) error {
+func (l *listener) frames(ctx context.Context, cl *client, url string, progress func()) error {
 	f := &follower{client: cl, url: url, pause: 50 * time.Millisecond, attempts: 100, out: func(string, ...any) {}}
 	var seen []string
 	err := f.run(ctx, func(fr frame) error {
@@ -216,7 +229,9 @@ func (l *listener) frames(ctx context.Context, cl *client, url string) error {
 		if strings.Contains(fr.event, ".") {
 			name = "stream.event"
 		}
-		seen = append(seen, name)
+		if seen = append(seen, name); name == "stream.progress" {
+			progress()
+		}
 		return l.checker.Schema(name, []byte(fr.data))
 	})
 	for _, name := range []string{"stream.event", "stream.caught-up", "stream.progress", "stream.end"} {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"kondate/domain/menu"
+	"kondate/eventstore"
 	"kondate/handlers/openapi"
 )
 
@@ -150,16 +151,25 @@ func (w *writer) message(name string, m Message) {
 	w.schemas[name] = schema
 	described := object{"name": m.Name, "title": m.Name, "summary": m.Summary, "contentType": mediaJSON, "payload": ref("components/schemas", name)}
 	if len(m.Headers) > 0 {
-		properties, required := object{}, []string{}
-		for _, h := range m.Headers {
-			properties[h.Name] = object{"type": "string", "const": h.Value, "description": h.Meaning}
-			if !h.Optional {
-				required = append(required, h.Name)
-			}
-		}
-		described["headers"] = object{"type": "object", "properties": properties, "required": required}
+		described["headers"] = headers(m.Headers)
 	}
 	w.messages[name] = described
+}
+
+// headers is the schema of a message's headers.
+func headers(of []eventstore.Header) object {
+	properties, required := object{}, []string{}
+	for _, h := range of {
+		property := object{"type": "string", "description": h.Meaning}
+		if h.Pattern != "" {
+			property["pattern"] = h.Pattern
+		}
+		properties[h.Name] = property
+		if !h.Optional {
+			required = append(required, h.Name)
+		}
+	}
+	return object{"type": "object", "properties": properties, "required": required}
 }
 
 // embed adds a JSON Schema from a file. The document's schemas are of draft 7 and so may not say that they are of

@@ -19,7 +19,7 @@ import (
 func config() asyncapi.Config {
 	said := asyncapi.Message{Name: "said", Summary: "Something.", Schema: &jsonschema.Schema{Type: "object", Required: []string{"x"}}}
 	marked := said
-	marked.Headers = []asyncapi.Header{{Name: "Mark", Value: "1"}}
+	marked.Headers = []eventstore.Header{{Name: "Mark", Pattern: "^1$"}}
 	return asyncapi.Config{
 		ChannelPrefix: "of.others", Live: []asyncapi.Message{said},
 		Stream:  asyncapi.Stream{Path: "/sessions/{id}", Messages: []asyncapi.Message{{Name: "end", Schema: said.Schema}}},

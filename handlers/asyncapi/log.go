@@ -14,20 +14,9 @@ func (w *writer) log() {
 	const id = "1 to 64 characters of A-Z, a-z, 0-9, _ and -."
 	w.parameters["tenant"] = object{"description": "Whose menu it is; without API keys it is public. " + id, "examples": []string{string(menu.DefaultTenant)}}
 	w.parameters["session"] = object{"description": "The submitted menu. " + id}
-	properties, required := object{}, []string{}
-	for _, h := range eventstore.Headers() {
-		property := object{"type": "string", "description": h.Meaning}
-		if h.Pattern != "" {
-			property["pattern"] = h.Pattern
-		}
-		properties[h.Name] = property
-		if !h.Optional {
-			required = append(required, h.Name)
-		}
-	}
-	w.schemas[schemaHeaders] = object{
-		"type": "object", "description": "CloudEvents attributes and our own. There may be others.", "properties": properties, "required": required,
-	}
+	of := headers(eventstore.Headers())
+	of["description"] = "CloudEvents attributes and our own. There may be others."
+	w.schemas[schemaHeaders] = of
 	for stage, raw := range w.cfg.Results {
 		w.embed(resultSchema(stage), raw)
 	}

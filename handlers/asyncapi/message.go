@@ -4,6 +4,8 @@ import (
 	"reflect"
 
 	"github.com/google/jsonschema-go/jsonschema"
+
+	"kondate/eventstore"
 )
 
 // Message describes a message that is no event of the log.
@@ -12,13 +14,7 @@ type Message struct {
 	Summary string
 	Type    reflect.Type       // of its JSON body
 	Schema  *jsonschema.Schema // of its body, where no Go type tells it
-	Headers []Header
-}
-
-// Header is a header of a [Message] whose value is always the same.
-type Header struct {
-	Name, Value, Meaning string
-	Optional             bool
+	Headers []eventstore.Header
 }
 
 // Stream describes a session's stream (SSE).

@@ -112,11 +112,13 @@ func (h *Hub) findEnd(ctx context.Context) (uint64, error) {
 		if err == nil {
 			return last, nil
 		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
 		h.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "the end of the log cannot be found, trying again", slog.Any("error", err))
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
 		}
 	}
 }

@@ -40,7 +40,7 @@ const (
 	ReasonTooLarge      = "too_large"      // the result is larger than an event may be
 )
 
-// ReasonClass returns a reason that is one of a fixed set, for metrics: the engine's reasons and those of the providers of
+// ReasonClass returns a reason that is one of a fixed set, for metrics and traces: the engine's reasons and those of the providers of
 // this program, and "other" for whatever another team's worker says.
 func ReasonClass(reason string) string {
 	switch reason {

@@ -3,6 +3,7 @@ package stage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -28,6 +29,8 @@ type laneRead struct {
 	entries []eventstore.Entry // shared: nobody changes them
 	err     error
 }
+
+var errNotRead = errors.New("the session was not read")
 
 func newReads(log Log, lane menu.Lane) *reads {
 	return &reads{log: log, lane: lane, places: make(chan struct{}, readsAtOnce), next: map[menu.Key]*laneRead{}}
@@ -55,12 +58,12 @@ func (r *reads) of(ctx context.Context, key menu.Key) ([]eventstore.Entry, error
 	case r.places <- struct{}{}:
 		defer func() { <-r.places }()
 	case <-ctx.Done():
-		found.err = context.Cause(ctx)
 	}
 	r.mu.Lock()
 	delete(r.next, key) // whoever asks from now on may know of what this read does not see
 	r.mu.Unlock()
-	if found.err == nil {
+	if found.err = context.Cause(ctx); found.err == nil {
+		found.err = errNotRead // should the reading panic, those who joined it must not take the session for an empty one
 		found.entries, found.err = r.lanes(ctx, key)
 	}
 	return found.entries, found.err

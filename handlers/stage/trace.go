@@ -82,7 +82,7 @@ func (d *deliverySpan) called(ctx context.Context, provider string, r Request, b
 			attribute.Int(attributeAttempt, r.Attempt),
 		))
 	if err != nil && !errors.Is(err, errStopped) {
-		trail.Fail(span, describe(r, err).reason)
+		trail.Fail(span, ReasonClass(describe(r, err).reason))
 	}
 	span.End()
 }

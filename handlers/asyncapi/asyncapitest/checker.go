@@ -119,7 +119,14 @@ func newChecker(raw []byte) (*Checker, error) {
 			}
 		}
 		for _, e := range m.Examples {
-			if err := errors.Join(c.headers[name].Validate(e.Headers), c.payloads[name].Validate(e.Payload)); err != nil {
+			err := c.payloads[name].Validate(e.Payload)
+			switch headers := c.headers[name]; {
+			case headers != nil:
+				err = errors.Join(headers.Validate(e.Headers), err)
+			case len(e.Headers) > 0:
+				err = errors.Join(errors.New("it has headers, and the message none"), err)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("the example of %s: %w", name, err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/jsonschema-go/jsonschema"
 
+	"kondate/eventstore"
 	"kondate/handlers/asyncapi"
 	"kondate/handlers/stage"
 )
@@ -21,12 +22,14 @@ func Work() (asyncapi.Work, error) {
 		return asyncapi.Work{}, fmt.Errorf("read the schema of a result: %w", err)
 	}
 	envelope.Schema = "" // the document's
+	ask := asyncapi.MessageOf[request]("request", "Dishes that the stage has to answer. New members may come: ignore what you do not know.")
+	ask.Headers = []eventstore.Header{eventstore.TraceHeader()}
 	return asyncapi.Work{
-		Request: asyncapi.MessageOf[request]("request", "Dishes that the stage has to answer. New members may come: ignore what you do not know."),
+		Request: ask,
 		Reply: asyncapi.Message{
 			Name: "reply", Summary: "Results, or an error for the whole request. A worker replies once or several times.",
 			Schema:  replySchema(envelope),
-			Headers: []asyncapi.Header{{Name: HeaderFinal, Value: FinalValue, Meaning: "of the last reply", Optional: true}},
+			Headers: []eventstore.Header{{Name: HeaderFinal, Pattern: "^" + FinalValue + "$", Meaning: "of the last reply", Optional: true}},
 		},
 	}, nil
 }
