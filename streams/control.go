@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
 )
@@ -44,8 +45,12 @@ type ConsumerBacklog struct {
 	Paused      bool
 }
 
-// Backlogs looks at the consumers of all stages.
+// Backlogs looks at the consumers of all stages, and at the retries that wait.
 func Backlogs(ctx context.Context, js jetstream.JetStream) ([]Backlog, error) {
+	all, err := ConsumerBacklogs(ctx, js)
+	if err != nil {
+		return nil, err
+	}
 	retries, err := js.Stream(ctx, RetryStream)
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", RetryStream, err)
@@ -54,33 +59,50 @@ func Backlogs(ctx context.Context, js jetstream.JetStream) ([]Backlog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at stream %s: %w", RetryStream, err)
 	}
-	var all []Backlog
-	for _, stage := range menu.Stages() {
-		b := Backlog{Stage: stage}
-		for _, c := range consumers(stage) {
-			consumer, err := js.Consumer(ctx, c.stream, c.name)
-			if err != nil {
-				return nil, fmt.Errorf("look at consumer %s: %w", c.name, err)
-			}
-			info := consumer.CachedInfo()
-			b.Pending += info.NumPending
-			b.InHand += info.NumAckPending
-			b.Consumers = append(b.Consumers, ConsumerBacklog{c.name, info.NumPending, info.NumAckPending, info.NumRedelivered, info.Paused})
-			if info.Paused {
-				b.Paused = true
-				if until := info.Config.PauseUntil; until != nil && time.Until(*until) < pauseForEver/2 {
-					b.PausedUntil = *until
-				}
-			}
-		}
+	for i := range all {
 		for subject, n := range info.State.Subjects {
-			if within(subject, retryAt(stage, "")) {
-				b.Waiting += n
+			if within(subject, retryAt(all[i].Stage, "")) {
+				all[i].Waiting += n
 			}
 		}
-		all = append(all, b)
 	}
 	return all, nil
+}
+
+// ConsumerBacklogs is [Backlogs] without the retries that wait: it takes no longer where there are many.
+func ConsumerBacklogs(ctx context.Context, js jetstream.JetStream) ([]Backlog, error) {
+	all := make([]Backlog, menu.StageCount)
+	g, ctx := errgroup.WithContext(ctx)
+	for i, stage := range menu.Stages() {
+		g.Go(func() error {
+			var err error
+			all[i], err = stageConsumers(ctx, js, stage)
+			return err
+		})
+	}
+	return all, g.Wait()
+}
+
+// stageConsumers looks at the consumers of a stage.
+func stageConsumers(ctx context.Context, js jetstream.JetStream, stage menu.Stage) (Backlog, error) {
+	b := Backlog{Stage: stage}
+	for _, c := range consumers(stage) {
+		consumer, err := js.Consumer(ctx, c.stream, c.name)
+		if err != nil {
+			return b, fmt.Errorf("look at consumer %s: %w", c.name, err)
+		}
+		info := consumer.CachedInfo()
+		b.Pending += info.NumPending
+		b.InHand += info.NumAckPending
+		b.Consumers = append(b.Consumers, ConsumerBacklog{c.name, info.NumPending, info.NumAckPending, info.NumRedelivered, info.Paused})
+		if info.Paused {
+			b.Paused = true
+			if until := info.Config.PauseUntil; until != nil && time.Until(*until) < pauseForEver/2 {
+				b.PausedUntil = *until
+			}
+		}
+	}
+	return b, nil
 }
 
 func within(subject, prefix string) bool {

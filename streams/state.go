@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,22 +22,25 @@ type LogState struct {
 	Subjects     uint64
 	Consumers    int
 	MaxConsumers int
-	Replicas     int      // that are configured
-	Offline      []string // servers with a copy that are away
-	Lagging      []string // servers whose copy is not up to date
+	Replicas     int       // that are configured
+	Leader       string    // server of the copy that takes appends; empty: the broker is no cluster
+	Offline      []string  // servers with a copy that are away
+	Lagging      []string  // servers whose copy is not up to date, and by how many operations: "nats-2 by 17"
+	Time         time.Time // by the server's clock
 }
 
+// Why the log cannot be used, see [LookAtLog].
 var (
-	errNotConnected = errors.New("there is no connection to NATS")
-	errNoLeader     = errors.New("the stream of the log has no leader: too many of its servers are away")
+	ErrNotConnected = errors.New("there is no connection to NATS")
+	ErrNoLeader     = errors.New("the stream of the log has no leader: too many of its servers are away")
 )
 
-// LookAtLog asks the leader of the log's stream. It fails if NATS cannot be reached or if there is no leader, and nothing
-// can be appended.
+// LookAtLog asks the leader of the log's stream. It fails if NATS cannot be reached ([ErrNotConnected]) or if there is no
+// leader ([ErrNoLeader]), and nothing can be appended.
 func LookAtLog(ctx context.Context, js jetstream.JetStream) (LogState, error) {
 	// A request over a connection that is being made again waits for it, and says nothing better than that it waited.
 	if status := js.Conn().Status(); status != nats.CONNECTED {
-		err := fmt.Errorf("%w, it is %s", errNotConnected, status)
+		err := fmt.Errorf("%w, it is %s", ErrNotConnected, status)
 		if last := js.Conn().LastError(); last != nil {
 			err = fmt.Errorf("%w: %w", err, last)
 		}
@@ -50,17 +54,18 @@ func LookAtLog(ctx context.Context, js jetstream.JetStream) (LogState, error) {
 	s := LogState{
 		Messages: info.State.Msgs, LastSeq: info.State.LastSeq, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes,
 		Subjects: info.State.NumSubjects, Consumers: info.State.Consumers, MaxConsumers: info.Config.MaxConsumers, Replicas: info.Config.Replicas,
+		Time: info.TimeStamp,
 	}
 	if cluster := info.Cluster; cluster != nil {
-		if cluster.Leader == "" {
-			return s, errNoLeader
+		if s.Leader = cluster.Leader; s.Leader == "" {
+			return s, ErrNoLeader
 		}
 		for _, peer := range cluster.Replicas {
 			switch {
 			case peer.Offline:
 				s.Offline = append(s.Offline, peer.Name)
 			case !peer.Current:
-				s.Lagging = append(s.Lagging, peer.Name)
+				s.Lagging = append(s.Lagging, fmt.Sprintf("%s by %d", peer.Name, peer.Lag))
 			}
 		}
 	}

@@ -42,7 +42,7 @@ func (a *app) api(ctx context.Context, door door, roles []string) (parts []part,
 	if err != nil {
 		return nil, nil, err
 	}
-	a.checks = append(a.checks, httpapi.Check{Name: "streams", Look: streamsWatch{hub, store}.check})
+	a.checks = append(a.checks, httpapi.Check{Name: "streams", Look: streamsWatch{hub, store.Newest}.check})
 	messages, err := describeMessages(a.cfg.SSE.ChannelPrefix)
 	if err != nil {
 		return nil, nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,13 +56,17 @@ func openFiles(pid int) (limit uint64, whose string) {
 // checkDisk looks at the disk under the data dir, which holds the embedded log and the private Postgres.
 func (d *doctor) checkDisk() {
 	const check = "host.disk"
+	if d.external() {
+		d.ok(check, "log and rows are not on this disk: both stores are your own")
+		return
+	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(d.cfg.DataDir, &disk); err != nil {
-		d.expect(d.external(), levelWarning, check, "name the data dir of the server with --data-dir", "%s: %v", d.cfg.DataDir, err)
+		d.add(levelWarning, check, "name the data dir of the server with --data-dir", "%s: %v", d.cfg.DataDir, err)
 		return
 	}
 	d.free = disk.Bavail * uint64(disk.Bsize) //nolint:gosec // a block has a positive size
-	d.expect(d.free >= minFree, levelProblem, check, "make room: a broker with a full disk takes nothing until it is started anew",
+	d.expect(d.free >= minFree, levelProblem, check, "make room: Postgres with a full disk writes nothing, and a broker with one takes nothing until it is started anew",
 		"%s free under %s", humanize.IBytes(d.free), d.cfg.DataDir)
 }
 
@@ -119,25 +124,31 @@ func (d *doctor) checkKeys(path string) {
 	}
 }
 
-// checkCertificateFile looks at the certificates in a file that a setting names: each has to be good.
+// checkCertificateFile looks at the certificates in a file that a setting names. Each of a chain has to be good; of CAs one
+// is enough, for a file may hold the old one beside the new.
 func (d *doctor) checkCertificateFile(setting, path string) {
 	raw, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		d.add(levelProblem, setting, "put the file in its place, readable by who runs the server", "%v", err)
 		return
 	}
-	var first *x509.Certificate // to end
+	var all []*x509.Certificate
 	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {
 			continue // a key beside it, say
 		}
-		if first == nil || certificate.NotAfter.Before(first.NotAfter) {
-			first = certificate
-		}
+		all = append(all, certificate)
 	}
-	if first == nil {
+	if len(all) == 0 {
 		d.add(levelProblem, setting, "put a certificate in PEM there", "%s holds none", path)
+		return
+	}
+	slices.SortFunc(all, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+	first, last := all[0], all[len(all)-1]
+	if now := d.now(); strings.HasSuffix(setting, "tls_ca") && !first.NotAfter.After(now) && last.NotAfter.After(now) {
+		d.add(levelWarning, setting, "take the CA out that has ended, when nobody shows a certificate of it any more",
+			"one of %d ended on %s, another one is valid until %s", len(all), first.NotAfter.Format(time.DateOnly), last.NotAfter.Format(time.DateOnly))
 		return
 	}
 	d.checkCertificate(setting, first)

@@ -29,8 +29,6 @@ const (
 	natsTested = server.VERSION
 	// apiLevel is what atomic batches and schedules need.
 	apiLevel = 2
-	// subjectBudget is the number of subjects above which the broker slows.
-	subjectBudget = 1_000_000
 	// nearly is the share of a limit that is worth a warning.
 	nearly = 0.8
 	// The times of events are their writer's: a clock that is off by more than skewWarning is seen in them, and one off by
@@ -98,30 +96,25 @@ func older(a, b string) bool {
 
 // checkStream looks at the stream of the log.
 func (d *doctor) checkStream(ctx context.Context, a *app, account *jetstream.AccountInfo) {
-	stream, err := a.js.Stream(ctx, streams.EventStream)
+	asked := d.now()
+	s, err := streams.LookAtLog(ctx, a.js)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		d.add(levelWarning, "log", "start kondate serve, which makes it", "there is no stream %s", streams.EventStream)
 		return
 	}
-	var info *jetstream.StreamInfo
-	asked := d.now()
-	if err == nil {
-		info, err = stream.Info(ctx)
-	}
 	if err != nil {
-		d.add(levelProblem, "log", "see that two of three servers run: without them the log has no leader", "stream %s: %v", streams.EventStream, err)
+		d.add(levelProblem, "log", "see that most of the servers run and reach each other: without them the log has no leader", "%v", err)
 		return
 	}
-	d.checkClock("nats.clock", asked, info.TimeStamp)
-	d.checkDurability(info.Config.Replicas)
-	d.checkReplicas(info)
-	d.checkSize(info, account)
-	subjects := float64(info.State.NumSubjects) / subjectBudget
+	d.checkClock("nats.clock", asked, s.Time)
+	d.checkDurability(s.Replicas)
+	d.checkReplicas(s)
+	d.checkSize(s, account)
+	subjects := float64(s.Subjects) / streams.MaxSubjects
 	d.expect(subjects < nearly, levelWarning, "log.subjects", "archive old sessions (kondate archive): their subjects go with them",
-		"%d subjects, the broker slows above %d", info.State.NumSubjects, subjectBudget)
-	limit := info.Config.MaxConsumers
-	d.expect(limit <= 0 || float64(info.State.Consumers) < nearly*float64(limit), levelWarning, "log.consumers",
-		"remove consumers that nobody reads (nats consumer report "+streams.EventStream+")", "%d consumers of %d", info.State.Consumers, limit)
+		"%d subjects, the broker slows above %d", s.Subjects, streams.MaxSubjects)
+	d.expect(s.MaxConsumers <= 0 || float64(s.Consumers) < nearly*float64(s.MaxConsumers), levelWarning, "log.consumers",
+		"remove consumers that nobody reads (nats consumer report "+streams.EventStream+")", "%d consumers of %d", s.Consumers, s.MaxConsumers)
 }
 
 // checkClock compares our clock with that of somebody who answered after we asked.
@@ -170,51 +163,53 @@ func (d *doctor) checkDurability(replicas int) {
 	d.ok(check, "%d copies: nothing is lost while most of the servers live; for all at once see nats.sync", replicas)
 }
 
-// checkReplicas looks at the copies of the log.
-func (d *doctor) checkReplicas(info *jetstream.StreamInfo) {
-	if info.Cluster == nil {
+// checkReplicas looks at the copies of the log. One that lags is there, and catches up by itself.
+func (d *doctor) checkReplicas(s streams.LogState) {
+	if s.Leader == "" {
 		return
 	}
-	if info.Cluster.Leader == "" {
-		d.add(levelProblem, "log.replicas", "see that most of the servers run and reach each other", "the log has no leader: nothing can be appended")
-		return
+	const check = "log.replicas"
+	found := fmt.Sprintf("%s, leader %s", english.Plural(s.Replicas, "copy", "copies"), s.Leader)
+	if len(s.Lagging) > 0 {
+		found += ", behind: " + strings.Join(s.Lagging, ", ")
 	}
-	var away []string
-	for _, peer := range info.Cluster.Replicas {
-		switch {
-		case peer.Offline:
-			away = append(away, peer.Name+" is away")
-		case !peer.Current:
-			away = append(away, fmt.Sprintf("%s lags by %d", peer.Name, peer.Lag))
+	switch majority := s.Replicas/2 + 1; {
+	case len(s.Offline) > 0:
+		do := "bring the server back"
+		if s.Replicas-len(s.Offline) <= majority {
+			do += ": with one more gone nothing can be appended"
 		}
+		d.add(levelProblem, check, do+" (see the runbook LogReplicaOffline)", "%s, away: %s", found, strings.Join(s.Offline, ", "))
+	case len(s.Lagging) > 0:
+		d.add(levelWarning, check, "look again: it catches up by itself, and if it does not, see the runbook LogReplicaLags", "%s", found)
+	default:
+		d.ok(check, "%s", found)
 	}
-	d.expect(len(away) == 0, levelProblem, "log.replicas", "bring the server back: with one more gone nothing can be appended (see the runbook LogReplicaOffline)",
-		"%s, leader %s%s", english.Plural(len(info.Cluster.Replicas)+1, "copy", "copies"), info.Cluster.Leader, strings.Join(append([]string{""}, away...), ", "))
 }
 
 // checkSize compares the log with its limit, and that with what the account may store.
-func (d *doctor) checkSize(info *jetstream.StreamInfo, account *jetstream.AccountInfo) {
-	limit := info.Config.MaxBytes
+func (d *doctor) checkSize(s streams.LogState, account *jetstream.AccountInfo) {
+	limit := s.MaxBytes
 	if limit <= 0 {
 		d.add(levelProblem, "log.size", "set nats.max_bytes", "it has no limit: it grows until the disk is full, and a broker with a full disk takes nothing until it is started anew")
 		return
 	}
-	used := float64(info.State.Bytes) / float64(limit)
+	used := float64(s.Bytes) / float64(limit)
 	l := levelWarning
 	if used > 0.95 {
 		l = levelProblem
 	}
 	d.expect(used < nearly, l, "log.size", "archive old sessions (kondate archive), or raise nats.max_bytes: a full log refuses submissions",
-		"%s of %s", humanize.IBytes(info.State.Bytes), humanize.IBytes(uint64(limit)))
-	if left := uint64(limit) - min(info.State.Bytes, uint64(limit)); d.found.NATSSocket != "" && d.free > 0 { // embedded: on the disk of the data dir
+		"%s of %s", humanize.IBytes(s.Bytes), humanize.IBytes(uint64(limit)))
+	if left := uint64(limit) - min(s.Bytes, uint64(limit)); d.found.NATSSocket != "" && d.free > 0 { // embedded: on the disk of the data dir
 		d.expect(left < d.free, levelWarning, "log.disk", "make room, or lower nats.max_bytes: a full disk stops the broker, a full log only refuses",
 			"the log may grow by %s, its disk has %s free", humanize.IBytes(left), humanize.IBytes(d.free))
 	}
 	// The log's own limit counts once for each copy.
 	if store := account.Limits.MaxStore; store > 0 {
-		want := limit * int64(info.Config.Replicas)
+		want := limit * int64(s.Replicas)
 		d.expect(store >= want, levelProblem, "nats.account", "raise the account's limit of file storage, or lower nats.max_bytes",
-			"the account may store %s, the log may grow to %s in %d copies", humanize.IBytes(uint64(store)), humanize.IBytes(uint64(want)), info.Config.Replicas) //nolint:gosec // positive
+			"the account may store %s, the log may grow to %s in %d copies", humanize.IBytes(uint64(store)), humanize.IBytes(uint64(want)), s.Replicas) //nolint:gosec // positive
 	}
 }
 

@@ -74,6 +74,7 @@ func (e examined) want(t *testing.T, check string, l level, words string) {
 func TestDoctorWell(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t, nil)
+	s.awaitReady(t, isReady)
 	dir := s.cfg.DataDir
 	found, code := consult(t, "--data-dir", dir)
 	if code != exitOK {
@@ -179,8 +180,7 @@ func TestDoctorAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = hole.Close() })
-	closed := freePorts(t, 1)[0]
-	for name, addr := range map[string]string{"Silent": hole.Addr().String(), "Closed": fmt.Sprintf("127.0.0.1:%d", closed)} {
+	for name, addr := range map[string]string{"Silent": hole.Addr().String(), "Closed": nobodyListens} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
@@ -225,6 +225,7 @@ func TestDoctorClock(t *testing.T) {
 	}
 	// And with a real broker and a real Postgres: the doctor's own clock is a minute fast.
 	s := startSystem(t, nil)
+	s.awaitReady(t, isReady)
 	cfg := s.cfg
 	d := &doctor{cfg: cfg, processes: 1, now: func() time.Time { return time.Now().Add(time.Minute) }}
 	if err := d.examine(t.Context()); err != nil {
@@ -323,20 +324,57 @@ func TestDoctorCertificates(t *testing.T) {
 	}
 	good, soon, ended := until(now.Add(90*24*time.Hour)), until(now.Add(7*24*time.Hour)), until(now.Add(-time.Hour))
 	for name, test := range map[string]struct {
-		content string
-		level   level
+		setting, content string
+		level            level
 	}{
-		"good": {good, levelOK}, "soon": {good + soon, levelWarning}, "ended": {soon + ended + good, levelProblem},
-		"none": {"no PEM", levelProblem}, "other": {"-----BEGIN X-----\n-----END X-----\n" + good, levelOK},
+		"good": {"http.tls_cert", good, levelOK}, "soon": {"http.tls_cert", good + soon, levelWarning}, "ended": {"http.tls_cert", soon + ended + good, levelProblem},
+		"none": {"http.tls_cert", "no PEM", levelProblem}, "other": {"http.tls_cert", "-----BEGIN X-----\n-----END X-----\n" + good, levelOK},
+		"renewed CA": {"nats.tls_ca", ended + good, levelWarning}, "soon CA": {"nats.tls_ca", soon + good, levelWarning},
+		"ended CA": {"nats.tls_ca", ended + ended, levelProblem}, "good CA": {"nats.tls_ca", good, levelOK},
 	} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		d := &doctor{now: func() time.Time { return now }}
-		d.checkCertificateFile("http.tls_cert", path)
+		d.checkCertificateFile(test.setting, path)
 		if got := d.findings[0]; got.Level != test.level {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// A copy that is away is a problem, the last one that may be above all; one that lags is none.
+func TestDoctorReplicas(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		state streams.LogState
+		level level
+		do    string
+		words string
+	}{
+		"Well":    {streams.LogState{Replicas: 3, Leader: "one"}, levelOK, "", "3 copies, leader one"},
+		"Lagging": {streams.LogState{Replicas: 3, Leader: "one", Lagging: []string{"two by 17"}}, levelWarning, "LogReplicaLags", "behind: two by 17"},
+		"Away":    {streams.LogState{Replicas: 3, Leader: "one", Offline: []string{"two"}, Lagging: []string{"three by 1"}}, levelProblem, "one more gone", "away: two"},
+		"OfFive":  {streams.LogState{Replicas: 5, Leader: "one", Offline: []string{"two"}}, levelProblem, "bring the server back (", "away: two"},
+	} {
+		d := &doctor{now: time.Now}
+		d.checkReplicas(test.state)
+		if f := d.findings[0]; f.Level != test.level || !strings.Contains(f.Found, test.words) || !strings.Contains(f.Do, test.do) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+// A small disk under the data dir is no problem of stores that are elsewhere.
+func TestDoctorDiskOfOthers(t *testing.T) {
+	t.Parallel()
+	d := &doctor{now: time.Now}
+	d.cfg.DataDir, d.cfg.NATS.URL, d.cfg.Database.URL = "/proc", "nats://elsewhere", "postgres://elsewhere" // it has no room at all
+	d.checkDisk()
+	d.cfg.NATS.URL = ""
+	d.checkDisk()
+	if d.findings[0].Level != levelOK || d.findings[1].Level != levelProblem {
+		t.Errorf("%+v", d.findings)
 	}
 }

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// nobodyListens is an address that refuses connections: no program listens on port 1, and the system gives it to none.
+const nobodyListens = "127.0.0.1:1"
+
 // patience is how long a test waits for what must happen before it fails.
 const patience = 2 * time.Minute
 

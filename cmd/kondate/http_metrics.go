@@ -7,10 +7,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// noRoute stands for the route of a request that reached none: no route has its path, or it was refused before.
-const noRoute = "none"
+	"kondate/handlers/httpapi"
+)
 
 // requestMetrics counts the requests to this process, by the pattern of their route and never by their path.
 type requestMetrics struct {
@@ -29,19 +28,11 @@ func newRequestMetrics() requestMetrics {
 	}
 }
 
-// observe counts a request. It stands before everything else, and so has to see to errors itself: the status of the answer
-// is known after that.
+// observe counts a request. It stands before everything else.
 func (m requestMetrics) observe(c *fiber.Ctx) error {
 	began := time.Now()
-	if err := c.Next(); err != nil {
-		if err := c.App().ErrorHandler(c, err); err != nil {
-			_ = c.SendStatus(fiber.StatusInternalServerError) // it sets the status and has nothing that could fail
-		}
-	}
-	method, route := utils.CopyString(c.Method()), c.Route().Path
-	if route == "/" && c.Path() != "/" { // that of a middleware
-		route = noRoute
-	}
+	method := utils.CopyString(c.Method())
+	route, _ := httpapi.Answered(c)
 	m.seconds.WithLabelValues(method, route).Observe(time.Since(began).Seconds())
 	m.count.WithLabelValues(method, route, strconv.Itoa(c.Response().StatusCode()/100)+"xx").Inc()
 	return nil

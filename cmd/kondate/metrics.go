@@ -21,11 +21,15 @@ import (
 
 // openMetrics makes the registry, with the metrics that every process has.
 func (a *app) openMetrics(roles []string) error {
+	certificates, err := newCertificatesCollector(a.log, a.cfg.HTTP.tls(), a.cfg.NATS.Access.tls())
+	if err != nil {
+		return err
+	}
 	a.metrics, a.appends = prometheus.NewRegistry(), newAppendMetrics()
 	return a.register("the process", append(
 		[]prometheus.Collector{
 			collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-			buildInfo(), rolesInfo(roles), a.logInfo(), newLogCollector(a.js, a.log), newConnectionsCollector(a), newPoolCollector(a.pool, a.log),
+			buildInfo(), rolesInfo(roles), a.logInfo(), newLogCollector(a.js, a.log), newConnectionsCollector(a), newPoolCollector(a.pool, a.log), certificates,
 		}, a.appends.collectors()...)...)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net/http"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -72,7 +75,9 @@ func moody() map[menu.Stage]stage.Provider {
 // What a server exports after a menu ran through is what happened, and what docs/metrics.md says that there is.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := startSystem(t, moody(), "--auth-mode", "keys")
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, "nats", time.Hour)
+	s := startSystem(t, moody(), "--auth-mode", "keys", "--nats-tls-cert", cert, "--nats-tls-key", key)
 	cl := s.client()
 	const dishes = 3
 	answer, err := cl.submit(t.Context(), body(t, dishes))
@@ -99,6 +104,7 @@ func TestMetrics(t *testing.T) {
 	}{
 		{"kondate_build_info", nil, 1},
 		{"kondate_role", nil, 3},
+		{"kondate_tls_certificate_expiry_timestamp_seconds", []string{"setting=nats.tls_cert"}, float64(expiry(t, cert))},
 		{"kondate_http_requests_total", []string{"method=POST", "route=/v1/sessions", "code=2xx"}, 1},
 		{"kondate_http_requests_total", []string{"method=GET", "route=/v1/sessions/:id/events", "code=2xx"}, 1},
 		{"kondate_http_requests_total", []string{"method=GET", "route=none", "code=4xx"}, 1},
@@ -164,6 +170,21 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("the projector's pages held %v events, want %d", sum, last)
 	}
 	documented(t, got)
+}
+
+// expiry reads from a file when its certificate expires.
+func expiry(t *testing.T, file string) int64 {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(raw)
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate.NotAfter.Unix()
 }
 
 // documented holds the tables of docs/metrics.md against a scrape, both ways.

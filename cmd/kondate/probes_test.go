@@ -67,6 +67,9 @@ func (s *system) readyz(t *testing.T) (answer readyAnswer, status int) {
 	return answer, got.status
 }
 
+// isReady is for awaitReady.
+func isReady(_ readyAnswer, status int) bool { return status == http.StatusOK }
+
 // awaitReady asks until the answer is the one that is waited for.
 func (s *system) awaitReady(t *testing.T, wanted func(answer readyAnswer, status int) bool) readyAnswer {
 	t.Helper()
@@ -95,7 +98,7 @@ func TestEveryRoleIsObservable(t *testing.T) {
 			if got := s.ask(t, "/healthz", ""); got.status != http.StatusOK || got.body != `{"status":"ok"}` {
 				t.Errorf("healthz: %+v", got)
 			}
-			ready := s.awaitReady(t, func(_ readyAnswer, status int) bool { return status == http.StatusOK })
+			ready := s.awaitReady(t, isReady)
 			if !slices.Equal(ready.Roles, []string{role}) || !strings.Contains(ready.Durability, "survives a power cut") {
 				t.Errorf("readyz: %+v", ready)
 			}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"kondate/eventstore"
 	"kondate/handlers/httpapi"
 	"kondate/handlers/sse"
 	"kondate/handlers/stage"
@@ -28,11 +27,16 @@ const (
 	nearlyFull = 0.9
 )
 
-var errStarting = errors.New("it has not begun yet")
+var errStarting = httpapi.Unready(nil, "it has not begun yet")
 
 // checkLogState is the check of the log: it takes appends, as far as its leader knows.
 func (a *app) checkLogState(ctx context.Context) (httpapi.PartState, error) {
 	s, err := streams.LookAtLog(ctx, a.js)
+	for _, known := range []error{streams.ErrNotConnected, streams.ErrNoLeader} {
+		if errors.Is(err, known) {
+			return httpapi.PartState{}, httpapi.Unready(err, "%v", known)
+		}
+	}
 	if err != nil {
 		return httpapi.PartState{}, err
 	}
@@ -63,22 +67,22 @@ func (w projectorWatch) check(ctx context.Context) (httpapi.PartState, error) {
 	case projections.ProjectorStarting:
 		return httpapi.PartState{}, errStarting
 	case projections.ProjectorFailing:
-		return httpapi.PartState{}, fmt.Errorf("it cannot work and tries again: %w", s.Err)
+		return httpapi.PartState{}, httpapi.Unready(s.Err, "it cannot work and tries again")
 	case projections.ProjectorStandby, projections.ProjectorActive:
 	}
 	if !s.PageSince.IsZero() && time.Since(s.PageSince) > standstill {
-		return httpapi.PartState{}, fmt.Errorf("one page has been at work for %s", time.Since(s.PageSince).Round(time.Second))
+		return httpapi.PartState{}, httpapi.Unready(nil, "one page has been at work for %s", time.Since(s.PageSince).Round(time.Second))
 	}
 	l, err := w.lag(ctx)
 	if err != nil {
 		return httpapi.PartState{}, err
 	}
 	if leads, err := w.projector.Leads(ctx); err != nil || !leads && s.State == projections.ProjectorActive {
-		return httpapi.PartState{}, errors.Join(errors.New("it lost its connection to Postgres, and with it the lead"), err)
+		return httpapi.PartState{}, httpapi.Unready(err, "it lost its connection to Postgres, and with it the lead")
 	}
 	idle := time.Since(later(s.StateAt, s.WrittenAt))
 	if s.State == projections.ProjectorActive && min(l.age, idle) > standstill {
-		return httpapi.PartState{}, fmt.Errorf("the rows are %d events behind, and nothing was written for %s", l.events, idle.Round(time.Second))
+		return httpapi.PartState{}, httpapi.Unready(nil, "the rows are %d events behind, and nothing was written for %s", l.events, idle.Round(time.Second))
 	}
 	return httpapi.PartState{State: string(s.State), Figures: map[string]float64{
 		"checkpoint": float64(l.checkpoint), "lag_events": float64(l.events), "lag_seconds": l.age.Seconds(),
@@ -101,7 +105,10 @@ type stagesWatch struct {
 // check is that of the stages: their consumers are there, and are asked for work. What somebody paused and a provider that
 // is away hold dishes up, but a process that were restarted for it would do no better.
 func (w stagesWatch) check(ctx context.Context) (httpapi.PartState, error) {
-	backlogs, err := streams.Backlogs(ctx, w.deliveries)
+	backlogs, err := streams.ConsumerBacklogs(ctx, w.deliveries)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return httpapi.PartState{}, httpapi.Unready(nil, "%v", err) // it names the consumer, and nobody's address
+	}
 	if err != nil {
 		return httpapi.PartState{}, err
 	}
@@ -110,8 +117,8 @@ func (w stagesWatch) check(ctx context.Context) (httpapi.PartState, error) {
 	for _, b := range backlogs {
 		for _, consumer := range b.Consumers {
 			pull, begun := pulls[consumer.Name]
-			if err := fetched(pull, begun); err != nil {
-				return httpapi.PartState{}, fmt.Errorf("consumer %s: %w", consumer.Name, err)
+			if err := fetched(consumer.Name, pull, begun); err != nil {
+				return httpapi.PartState{}, err
 			}
 		}
 		switch {
@@ -123,7 +130,6 @@ func (w stagesWatch) check(ctx context.Context) (httpapi.PartState, error) {
 		}
 		state.Figures["pending"] += float64(b.Pending)
 		state.Figures["in_hand"] += float64(b.InHand)
-		state.Figures["retries_waiting"] += float64(b.Waiting)
 	}
 	for _, r := range w.engine.Reports() {
 		if r.Circuit != "" && r.Circuit != stage.CircuitClosed {
@@ -134,39 +140,40 @@ func (w stagesWatch) check(ctx context.Context) (httpapi.PartState, error) {
 }
 
 // fetched says why a consumer is not asked for work.
-func fetched(p streams.Pull, begun bool) error {
+func fetched(consumer string, p streams.Pull, begun bool) error {
 	switch {
 	case !begun, p.GoodAt.IsZero() && p.Err == nil:
-		return errStarting
+		return httpapi.Unready(nil, "consumer %s: it has not been asked for work yet", consumer)
 	case p.Busy, time.Since(p.GoodAt) < silence:
 		return nil
 	case p.Err != nil:
-		return fmt.Errorf("it is asked for work in vain: %w", p.Err)
+		return httpapi.Unready(p.Err, "consumer %s: it is asked for work in vain", consumer)
 	}
-	return fmt.Errorf("it was not asked for work for %s", time.Since(p.GoodAt).Round(time.Second))
+	return httpapi.Unready(nil, "consumer %s: it was not asked for work for %s", consumer, time.Since(p.GoodAt).Round(time.Second))
 }
 
 // streamsWatch looks at the session streams of this process.
 type streamsWatch struct {
-	hub *sse.Hub
-	log *eventstore.JetStream
+	hub    *sse.Hub
+	newest func(context.Context) (uint64, error) // event of the log
 }
 
 // check is that of the streams: they are taken, and their tail comes to where the log is.
 func (w streamsWatch) check(ctx context.Context) (httpapi.PartState, error) {
+	// Once and before the tail: under steady appends it is always a little behind the newest. The newest event and not the
+	// last sequence: what was erased at the end is not waited for.
+	newest, err := w.newest(ctx)
+	if err != nil {
+		return httpapi.PartState{}, err
+	}
 	for {
 		state, head := w.hub.State()
 		switch state {
 		case sse.StateStarting:
 			return httpapi.PartState{}, errStarting
 		case sse.StateClosing:
-			return httpapi.PartState{}, errors.New("they are being closed: the process stops")
+			return httpapi.PartState{}, httpapi.Unready(nil, "they are being closed: the process stops")
 		case sse.StateFollowing:
-		}
-		// The newest event and not the last sequence: what was erased at the end is not waited for.
-		newest, err := w.log.Newest(ctx)
-		if err != nil {
-			return httpapi.PartState{}, err
 		}
 		if head >= newest {
 			stats := w.hub.Stats()
@@ -175,7 +182,7 @@ func (w streamsWatch) check(ctx context.Context) (httpapi.PartState, error) {
 		select {
 		case <-time.After(tailPause):
 		case <-ctx.Done():
-			return httpapi.PartState{}, fmt.Errorf("their tail stands at event %d, the log at %d", head, newest)
+			return httpapi.PartState{}, httpapi.Unready(nil, "their tail stands at event %d, the log at %d", head, newest)
 		}
 	}
 }

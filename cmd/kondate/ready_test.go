@@ -6,8 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
 
 	"kondate/domain/menu"
+	"kondate/handlers/sse"
+	"kondate/projections"
 	"kondate/projections/pgtest"
 	"kondate/projections/postgres"
 	"kondate/streams"
@@ -63,19 +68,18 @@ func TestReadinessOfEachPart(t *testing.T) {
 		return startSystemWith(t, roles, nil, "--nats-url", broker.URL(), "--database-url", db.URL(),
 			"--stages-allergen-provider", "external", "--external-failures-to-open", "1", "--external-cooldown", "1h")
 	}
-	ready := func(_ readyAnswer, status int) bool { return status == http.StatusOK }
 	active := start(roleProjector)
-	active.awaitReady(t, func(r readyAnswer, status int) bool { return ready(r, status) && r.state("projector") == "active" })
+	active.awaitReady(t, func(r readyAnswer, status int) bool { return isReady(r, status) && r.state("projector") == "active" })
 	standby, stages, api := start(roleProjector), start(roleStages), start(roleAPI)
-	standby.awaitReady(t, func(r readyAnswer, status int) bool { return ready(r, status) && r.state("projector") == "standby" })
+	standby.awaitReady(t, func(r readyAnswer, status int) bool { return isReady(r, status) && r.state("projector") == "standby" })
 	all := []*system{active, standby, stages, api}
 	for _, s := range all {
-		r := s.awaitReady(t, ready)
+		r := s.awaitReady(t, isReady)
 		if r.state("log") != "ready" || r.state("postgres") != "ready" || !strings.Contains(r.Durability, "copies of the log") {
 			t.Errorf("%+v", r)
 		}
 	}
-	if r := api.awaitReady(t, ready); r.state("streams") != "following" || r.state("projector") != "" {
+	if r := api.awaitReady(t, isReady); r.state("streams") != "following" || r.state("projector") != "" {
 		t.Errorf("the api says %+v", r)
 	}
 	if n := active.scrape(t).value(t, "kondate_projector_active") + standby.scrape(t).value(t, "kondate_projector_active"); n != 1 {
@@ -86,13 +90,13 @@ func TestReadinessOfEachPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	stages.awaitReady(t, func(r readyAnswer, status int) bool {
-		return ready(r, status) && r.noted("stages", "task7 is paused until somebody resumes it")
+		return isReady(r, status) && r.noted("stages", "task7 is paused until somebody resumes it")
 	})
 	if _, err := api.client().submit(t.Context(), body(t, 1)); err != nil {
 		t.Fatal(err)
 	}
 	stages.awaitReady(t, func(r readyAnswer, status int) bool {
-		return ready(r, status) && r.noted("stages", "allergen: the circuit to the provider external is open")
+		return isReady(r, status) && r.noted("stages", "allergen: the circuit to the provider external is open")
 	})
 	got := stages.scrape(t)
 	for name, labels := range map[string][]string{
@@ -117,7 +121,7 @@ func TestReadinessOfEachPart(t *testing.T) {
 	}
 	broker.Restart()
 	for _, s := range all {
-		s.awaitReady(t, ready)
+		s.awaitReady(t, isReady)
 	}
 	if n := api.scrape(t).value(t, "kondate_nats_reconnects_total", "connection=append"); n != 1 {
 		t.Errorf("%v reconnects", n)
@@ -139,5 +143,40 @@ func TestReadinessOfEachPart(t *testing.T) {
 	active.awaitReady(t, func(r readyAnswer, _ int) bool { return r.refuses("projector", "") })
 	if got := active.scrape(t); got.value(t, "kondate_projector_active") != 0 || got["kondate_projector_lag_events"] != nil {
 		t.Error("the metrics know better than the database that is away")
+	}
+}
+
+// Under steady appends the tail of the streams is always behind the newest event, and they are ready.
+func TestReadinessUnderSteadyAppends(t *testing.T) {
+	t.Parallel()
+	s := startSystemWith(t, []string{roleAPI}, nil)
+	store := s.log()
+	hub, err := sse.NewHub(store, projections.NewQueries(s.pool), streams.NewChannel(s.js.Conn(), "sse"), sse.Config{
+		MaxConnections: 1, KeepaliveInterval: time.Second, MaxEventSize: 1 << 20, ReconnectInterval: time.Second, Incarnation: "one",
+		Tenant: func(*fiber.Ctx) menu.Tenant { return menu.DefaultTenant }, Now: time.Now, Logger: s.app.log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- hub.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	waitFor(t, func() bool { state, _ := hub.State(); return state == sse.StateFollowing })
+	w := streamsWatch{hub, func(ctx context.Context) (uint64, error) { // each time it is asked, there is another one
+		if _, err := s.client().submit(ctx, body(t, 1)); err != nil {
+			return 0, err
+		}
+		return store.Newest(ctx)
+	}}
+	looking, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if _, err := w.check(looking); err != nil {
+		t.Error(err)
 	}
 }

@@ -21,7 +21,10 @@ func newStreamsCollector(hub *sse.Hub, log *slog.Logger) prometheus.Collector {
 	gauge("behind", "Streams that have something to write at the moment.", func(s sse.Stats) float64 { return float64(s.Behind) })
 	counter("opened_total", "Streams that began.", func(s sse.Stats) int64 { return s.Opened })
 	counter("resumed_total", "Streams that began where a client had stopped.", func(s sse.Stats) int64 { return s.Resumed })
-	counter("refused_total", "Streams over a limit, or while none were taken.", func(s sse.Stats) int64 { return s.Refused })
+	c.add(prometheus.CounterValue, "kondate_streams_refused_total", "Streams that were not begun, by class of status: 5xx without a place for any, 4xx over a limit of the client's.",
+		[]string{"code"}, func(s sse.Stats) []sample {
+			return []sample{{float64(s.Refused), []string{"5xx"}}, {float64(s.Limited), []string{"4xx"}}}
+		})
 	counter("stalled_total", "Streams cut because their client took nothing.", func(s sse.Stats) int64 { return s.Stalled })
 	counter("failed_total", "Streams that ended by an error of the server's.", func(s sse.Stats) int64 { return s.Failed })
 	counter("resets_total", "Cursors that could not be honoured.", func(s sse.Stats) int64 { return s.Resets })

@@ -50,7 +50,7 @@ func TestTraceNotSampled(t *testing.T) {
 func TestTraceReceiverAway(t *testing.T) {
 	t.Parallel()
 	logged := &syncBuffer{}
-	s := startLogged(t, newLogger(logged, slog.LevelInfo), allRoles(), nil, "--tracing-endpoint", "http://"+freeAddress(t.Context(), "127.0.0.1:0"))
+	s := startLogged(t, newLogger(logged, slog.LevelInfo), allRoles(), nil, "--tracing-endpoint", "http://"+nobodyListens)
 	finish(t, s.client(), submitTraced(t, s.running.HTTPURL, body(t, 1), ""))
 	if err := s.stop(); err != nil {
 		t.Fatal(err)

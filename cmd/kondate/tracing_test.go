@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -141,7 +142,12 @@ func checkTree(t *testing.T, spans []receivedSpan, post receivedSpan, entries []
 		if header != history[e.Seq] {
 			t.Errorf("%s has %q in the log and %q in the history", e.Type, header, history[e.Seq])
 		}
-		appended, known := byID[strings.Split(header, "-")[2]]
+		fields := strings.Split(header, "-")
+		if len(fields) != 4 {
+			t.Errorf("event %d, a %s, has the header %q", e.Seq, e.Type, header)
+			continue
+		}
+		appended, known := byID[fields[2]]
 		if !known || appended.name != "append "+string(e.Type) || appended.attributes["kondate.seq"] != fmt.Sprint(e.Seq) {
 			t.Errorf("event %d, a %s, was caused by %q: %v", e.Seq, e.Type, header, appended)
 		}
@@ -165,6 +171,9 @@ func checkTree(t *testing.T, spans []receivedSpan, post receivedSpan, entries []
 	}
 	for _, st := range menu.Stages() {
 		deliveries := named(spans, "stage "+st.String())
+		if len(deliveries) == 0 {
+			t.Fatalf("no delivery of stage %s is in %v", st, spans)
+		}
 		if first := deliveries[0]; first.parent != submitted.id {
 			t.Errorf("%v is not under %v", first, submitted)
 		}
@@ -300,6 +309,9 @@ func TestTraceSurvivesKill(t *testing.T) {
 	if _, err := nc.Subscribe(streams.WorkFilter(menu.Allergen), func(m *nats.Msg) { asked <- m.Header.Get("traceparent") }); err != nil {
 		t.Fatal(err)
 	}
+	if err := nc.Flush(); err != nil { // the server knows of it before there is a worker to ask
+		t.Fatal(err)
+	}
 	startWorker(t, p.conn.NATSURL)
 	finish(t, p.client(), answer)
 	entries := logOf(t, p.store(), answer.SessionID)
@@ -313,7 +325,12 @@ func TestTraceSurvivesKill(t *testing.T) {
 	if len(processes) != 2 {
 		t.Errorf("the stage's deliveries were in %d processes: %v", len(processes), spans)
 	}
-	header := <-asked
+	var header string
+	select {
+	case header = <-asked:
+	case <-time.After(patience):
+		t.Fatal("no request to the worker was seen")
+	}
 	if !slices.ContainsFunc(named(spans, "stage allergen"), func(s receivedSpan) bool {
 		return header == "00-"+callersTrace+"-"+s.id+"-01"
 	}) {

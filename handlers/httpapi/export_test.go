@@ -40,6 +40,9 @@ func (l Limiter) Clients() int {
 	return len(l.l.clients)
 }
 
+// Lately is lately.
+func (p *Probes) Lately(ctx context.Context) { p.lately(ctx) }
+
 // Look returns what each check says, without the server whose goroutines know no fake time.
 func (p *Probes) Look(ctx context.Context) []error {
 	var errs []error

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"golang.org/x/sync/singleflight"
 
 	"kondate/domain/menu"
 )
@@ -19,9 +21,12 @@ const (
 	lookTimeout = 3 * time.Second
 	// lookGrace is how much later those are given up that do not even notice the end of their time.
 	lookGrace = 250 * time.Millisecond
+	// lookAge is how long an answer of /readyz holds: anybody may ask it, as often as he likes.
+	lookAge = time.Second
 )
 
-// Readiness is what /readyz tells of a process. Its checks are made at the same time, and once for all who ask meanwhile.
+// Readiness is what /readyz tells of a process. Its checks are made at the same time, and once for all who ask meanwhile
+// or within a second.
 type Readiness struct {
 	Roles      []string // of the process; at least one
 	Durability string   // the guarantee in force, in a sentence
@@ -31,9 +36,32 @@ type Readiness struct {
 // Check looks at one part of the process.
 type Check struct {
 	Name string // "log", "postgres"
-	// Look returns the part's state, or why it cannot do its work.
+	// Look returns the part's state, or why it cannot do its work: an [UnreadyError], else clients read that it does not answer.
 	Look func(ctx context.Context) (PartState, error)
 }
+
+// UnreadyError is why a part cannot do its work, in words for everybody: /readyz asks nobody for a key. Its cause may name
+// addresses and users, and goes to the log.
+type UnreadyError struct {
+	Reason string
+	Cause  error // nil: there is nothing else to tell
+}
+
+// Unready returns an [UnreadyError].
+func Unready(cause error, format string, args ...any) error {
+	return &UnreadyError{fmt.Sprintf(format, args...), cause}
+}
+
+// Error returns the reason and the cause.
+func (e *UnreadyError) Error() string {
+	if e.Cause == nil {
+		return e.Reason
+	}
+	return fmt.Sprintf("%s: %v", e.Reason, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *UnreadyError) Unwrap() error { return e.Cause }
 
 // Answers is the check of a part that answers or does not, and has nothing else to tell.
 func Answers(name string, ask func(ctx context.Context) error) Check {
@@ -74,7 +102,11 @@ type health struct {
 type Probes struct {
 	ready  Readiness
 	logger *slog.Logger
-	looks  singleflight.Group
+	atWork []atomic.Bool // checks that have not come back
+
+	mu       sync.Mutex // guards the fields below; held while the checks are made, for those who ask meanwhile take their answer
+	looks    []look
+	lookedAt time.Time
 }
 
 // NewProbes returns the probes of a process, or what is wrong with the settings.
@@ -85,7 +117,7 @@ func NewProbes(ready Readiness, logger *slog.Logger) (*Probes, error) {
 	if err := ready.Validate(); err != nil {
 		return nil, err
 	}
-	return &Probes{ready: ready, logger: logger}, nil
+	return &Probes{ready: ready, logger: logger, atWork: make([]atomic.Bool, len(ready.Checks))}, nil
 }
 
 // Validate names every setting that is missing.
@@ -120,18 +152,24 @@ func (p *Probes) healthz(c *fiber.Ctx) error {
 
 // readyz says how every part is, and if one does not work, which one and why.
 func (p *Probes) readyz(c *fiber.Ctx) error {
-	shared, _, _ := p.looks.Do("", func() (any, error) { return p.look(c.UserContext()), nil })
-	looks, _ := shared.([]look)
+	looks := p.lately(c.UserContext())
+	var causes []error
 	refusal := newProblem(http.StatusServiceUnavailable, "not-ready", "The service is not ready", "")
 	refusal.after = retryAfter
 	answer := readiness{Status: StateReady, Roles: p.ready.Roles, Durability: p.ready.Durability, Parts: make([]partStatus, len(looks))}
 	for i, l := range looks {
 		answer.Parts[i] = partStatus{p.ready.Checks[i].Name, l.state}
 		if l.err != nil {
-			refusal.Errors = append(refusal.Errors, menu.FieldError{Field: p.ready.Checks[i].Name, Problem: l.err.Error()})
+			reason := "it does not answer"
+			if e, ok := errors.AsType[*UnreadyError](l.err); ok {
+				reason = e.Reason
+			}
+			refusal.Errors = append(refusal.Errors, menu.FieldError{Field: p.ready.Checks[i].Name, Problem: reason})
+			causes = append(causes, fmt.Errorf("%s: %w", p.ready.Checks[i].Name, l.err))
 		}
 	}
 	if len(refusal.Errors) > 0 {
+		refusal.cause = errors.Join(causes...)
 		return refusal
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
@@ -144,7 +182,18 @@ type look struct {
 	err   error
 }
 
-// look makes all checks. One that does not come back is left behind: it must not hide what the others say.
+// lately returns what the checks found within the last second.
+func (p *Probes) lately(ctx context.Context) []look {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.looks == nil || time.Since(p.lookedAt) >= lookAge {
+		p.looks, p.lookedAt = p.look(ctx), time.Now()
+	}
+	return p.looks
+}
+
+// look makes all checks. One that does not come back is left behind: it must not hide what the others say. It is not made
+// again until it is back.
 func (p *Probes) look(ctx context.Context) []look {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -153,17 +202,22 @@ func (p *Probes) look(ctx context.Context) []look {
 		look
 	}
 	answers := make(chan found, len(p.ready.Checks))
-	looks := make([]look, len(p.ready.Checks))
+	looks, made := make([]look, len(p.ready.Checks)), 0
 	for i, check := range p.ready.Checks {
-		looks[i].err = fmt.Errorf("no answer within %s", lookTimeout)
+		looks[i].err = Unready(nil, "no answer within %s", lookTimeout)
+		if !p.atWork[i].CompareAndSwap(false, true) {
+			continue
+		}
+		made++
 		go func() {
-			state, err := check.Look(ctx)
+			state, err := p.ask(ctx, check)
+			p.atWork[i].Store(false)
 			answers <- found{i, look{state, err}}
 		}()
 	}
 	late := time.NewTimer(lookTimeout + lookGrace)
 	defer late.Stop()
-	for range looks {
+	for range made {
 		select {
 		case a := <-answers:
 			if a.err == nil || !errors.Is(a.err, context.DeadlineExceeded) {
@@ -174,4 +228,15 @@ func (p *Probes) look(ctx context.Context) []look {
 		}
 	}
 	return looks
+}
+
+// ask makes a check. A panic is what it found: it must not end the process.
+func (p *Probes) ask(ctx context.Context, check Check) (state PartState, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			p.logger.LogAttrs(ctx, slog.LevelError, "check panicked", slog.String("check", check.Name), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+			state, err = PartState{}, Unready(nil, "its check panicked")
+		}
+	}()
+	return check.Look(ctx)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,10 +41,32 @@ func TestProbes(t *testing.T) {
 		c.Readiness.Checks = []httpapi.Check{httpapi.Answers("log", ready), httpapi.Answers("postgres", away)}
 	})
 	p := h.get(t, "/readyz").problem(t, http.StatusServiceUnavailable)
-	if len(p.Errors) != 1 || p.Errors[0].Field != "postgres" || !strings.Contains(p.Errors[0].Problem, "10.1.2.3") {
+	if len(p.Errors) != 1 || p.Errors[0].Field != "postgres" || p.Errors[0].Problem != "it does not answer" {
 		t.Errorf("readyz: %+v", p)
 	}
 	h.get(t, "/healthz")
+}
+
+// What a check says of addresses and users is for the log, and what it says in our words for everybody.
+func TestProbeTellsNoAddress(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("no route to 10.1.2.3 for user kondate")
+	h := newHarness(t, func(c *httpapi.Config) {
+		c.Readiness.Checks = []httpapi.Check{
+			httpapi.Answers("postgres", func(context.Context) error { return cause }),
+			httpapi.Answers("projector", func(context.Context) error { return httpapi.Unready(cause, "it tries again after page %d", 7) }),
+		}
+	})
+	res := h.get(t, "/readyz")
+	if p := res.problem(t, http.StatusServiceUnavailable); len(p.Errors) != 2 || p.Errors[1].Problem != "it tries again after page 7" {
+		t.Errorf("readyz: %+v", p)
+	}
+	if strings.Contains(string(res.body), "10.1.2.3") {
+		t.Errorf("readyz tells everybody: %s", res.body)
+	}
+	if n := strings.Count(h.logged.String(), cause.Error()); n != 2 {
+		t.Errorf("the log has the cause %d times: %s", n, h.logged.String())
+	}
 }
 
 // What hangs has not answered; it neither holds the answer up nor hides the others.
@@ -65,6 +88,46 @@ func TestProbeOfAPartThatHangs(t *testing.T) {
 			if err := errs[i]; (err == nil) != (want == "") || err != nil && err.Error() != want {
 				t.Errorf("check %d says %v, want %q", i, err, want)
 			}
+		}
+	})
+}
+
+// A check that does not come back is not made again, and one that panics has found something.
+func TestProbeOfAPartThatHangsForEver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var made atomic.Int32
+		deaf := make(chan struct{})
+		p := newProbes(t, httpapi.Answers("projector", func(context.Context) error { made.Add(1); <-deaf; return nil }),
+			httpapi.Answers("postgres", func(context.Context) error { panic("the pool is nil") }))
+		for range 3 {
+			errs := p.Look(t.Context())
+			if errs[0] == nil || errs[0].Error() != "no answer within 3s" || errs[1] == nil || errs[1].Error() != "its check panicked" {
+				t.Errorf("the checks say %v", errs)
+			}
+		}
+		if n := made.Load(); n != 1 {
+			t.Errorf("the check that hangs was made %d times", n)
+		}
+		close(deaf)
+		synctest.Wait()
+		if errs := p.Look(t.Context()); errs[0] != nil || made.Load() != 2 {
+			t.Errorf("after it came back it was made %d times: %v", made.Load(), errs[0])
+		}
+	})
+}
+
+// Whoever asks again within a second gets the same answer.
+func TestProbeKeepsItsAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		p := newProbes(t, httpapi.Answers("log", func(context.Context) error { made++; return nil }))
+		for i, want := range []int{1, 1, 2, 2, 3} {
+			if p.Lately(t.Context()); made != want {
+				t.Errorf("after %d halves of a second the check was made %d times, want %d", i, made, want)
+			}
+			<-time.After(500 * time.Millisecond)
 		}
 	})
 }

@@ -36,15 +36,16 @@ func (a *API) observed(c *fiber.Ctx) error {
 	ctx, span := trail.Start(ctx, tracer, trace.SpanKindServer, method, "", menu.Key{})
 	defer span.End()
 	c.SetUserContext(ctx)
-	failed := c.Next()
-	var err error
-	if failed != nil {
-		err = c.App().ErrorHandler(c, failed) // now, for it sets the status; it logs a 5xx
-	}
-	status, route := c.Response().StatusCode(), utils.CopyString(c.Route().Path)
+	route, failed := Answered(c) // which logs a 5xx of an error
+	status := c.Response().StatusCode()
 	if span.IsRecording() {
-		span.SetName(method + " " + route)
-		span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route),
+		name := method
+		if route != NoRoute {
+			name += " " + route
+			span.SetAttributes(attribute.String("http.route", route))
+		}
+		span.SetName(name)
+		span.SetAttributes(attribute.String("http.request.method", method),
 			attribute.Int("http.response.status_code", status), attribute.String("kondate.request_id", requestID(c)))
 		if status >= http.StatusInternalServerError {
 			trail.Fail(span, strconv.Itoa(status))
@@ -52,13 +53,32 @@ func (a *API) observed(c *fiber.Ctx) error {
 	}
 	level, what := slog.LevelDebug, "request"
 	if status >= http.StatusInternalServerError {
-		if failed != nil {
-			return err
+		if failed {
+			return nil
 		}
 		level, what = slog.LevelWarn, "request failed"
 	}
 	a.cfg.Logger.LogAttrs(c.UserContext(), level, what, slog.Int("status", status), slog.Duration("duration", time.Since(began))) //nolint:sloglint // one of two
-	return err
+	return nil
+}
+
+// NoRoute stands for the route of a request that reached none: no route has its path, or it was refused before.
+const NoRoute = "none"
+
+// Answered passes a request on and sees to the error of who is behind, so that the status of the answer is known when it
+// returns. It says which route answered, by its pattern or as [NoRoute], and whether that was with an error.
+func Answered(c *fiber.Ctx) (route string, failed bool) {
+	if err := c.Next(); err != nil {
+		failed = true
+		if err := c.App().ErrorHandler(c, err); err != nil {
+			_ = c.SendStatus(http.StatusInternalServerError) // it sets the status and has nothing that could fail
+		}
+	}
+	route = utils.CopyString(c.Route().Path)
+	if route == "/" && c.Path() != "/" { // that of a middleware
+		route = NoRoute
+	}
+	return route, failed
 }
 
 // about lets the span and the log lines of a request name its session.

@@ -1,10 +1,16 @@
 package httpapi_test
 
 import (
+	"net/http"
+	"slices"
 	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/handlers/httpapi"
 )
 
 // The trace of a request goes into the log with its submission; what is no trace does not, and a later version of the header is read as this one.
@@ -21,5 +27,23 @@ func TestTraceParent(t *testing.T) {
 		if got := entries[0].Header.Get(eventstore.HeaderTraceParent); got != want {
 			t.Errorf("%q is recorded as %q, want %q", header, got, want)
 		}
+	}
+}
+
+// A request that was refused before it reached a route has a span of its method alone: the middleware's route is no name.
+func TestSpanNamesItsRoute(t *testing.T) {
+	t.Parallel()
+	recorded := tracetest.NewSpanRecorder()
+	h := newHarness(t, func(c *httpapi.Config) {
+		c.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorded)).Tracer("")
+	})
+	h.get(t, "/v1/nothing").problem(t, http.StatusNotFound)
+	h.get(t, "/v1/sessions/s1").problem(t, http.StatusNotFound)
+	var names []string
+	for _, span := range recorded.Ended() {
+		names = append(names, span.Name())
+	}
+	if want := []string{"GET", "GET /v1/sessions/:id"}; !slices.Equal(names, want) {
+		t.Errorf("the spans are %q, want %q", names, want)
 	}
 }

@@ -205,11 +205,11 @@ func (h *Handler) unavailable(cause error) *problem {
 
 // full is the answer to a stream that finds no place.
 func (h *Handler) full(err error) *problem {
-	h.hub.stats.refused.Add(1)
-	p := newProblem(http.StatusServiceUnavailable, "too-many-streams", "No more streams at the moment", err.Error())
+	p, count := newProblem(http.StatusServiceUnavailable, "too-many-streams", "No more streams at the moment", err.Error()), &h.hub.stats.refused
 	if errors.Is(err, errSessionFull) || errors.Is(err, errAddressFull) {
-		p.Status = http.StatusTooManyRequests
+		p.Status, count = http.StatusTooManyRequests, &h.hub.stats.limited
 	}
+	count.Add(1)
 	p.retry = h.hub.cfg.ReconnectInterval
 	return p
 }

@@ -9,7 +9,8 @@ type Stats struct {
 	Behind       int    // streams that have not been handed everything that there is for them
 	Resumed      int64  // streams that began after a client's cursor
 	Opened       int64  // streams that began
-	Refused      int64  // requests over a limit, or while the server took no streams
+	Refused      int64  // requests that found no place: all were taken, or the server took no streams
+	Limited      int64  // requests over the limit of a session or an address
 	Events       int64  // stored events written
 	Bytes        int64  // written, by streams that have ended
 	Replayed     int64  // stored events read from older history
@@ -24,14 +25,15 @@ type Stats struct {
 }
 
 type counters struct {
-	opened, resumed, refused, events, replayed, bytes, resets, stalled, failed, liveRefused, liveLost, behind atomic.Int64
+	opened, resumed, refused, limited, events, replayed, bytes, resets, stalled, failed, liveRefused, liveLost, behind atomic.Int64
 }
 
 // Stats returns the numbers of this moment.
 func (h *Hub) Stats() Stats {
 	s := Stats{
 		Open: h.gate.count(), Max: h.gate.max, Behind: int(h.stats.behind.Load()), Resumed: h.stats.resumed.Load(), Opened: h.stats.opened.Load(), Refused: h.stats.refused.Load(),
-		Events: h.stats.events.Load(), Replayed: h.stats.replayed.Load(), Bytes: h.stats.bytes.Load(),
+		Limited: h.stats.limited.Load(),
+		Events:  h.stats.events.Load(), Replayed: h.stats.replayed.Load(), Bytes: h.stats.bytes.Load(),
 		Resets: h.stats.resets.Load(), Stalled: h.stats.stalled.Load(), Failed: h.stats.failed.Load(),
 		LiveRefused: h.stats.liveRefused.Load(), LiveLost: h.stats.liveLost.Load(),
 	}

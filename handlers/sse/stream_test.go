@@ -284,6 +284,9 @@ func TestAnswersStandInOrder(t *testing.T) {
 	_ = first.conn.Close()
 	s.wait("the place is free", func() bool { return s.hub.Stats().Open == 1 })
 	check("stream", 200, eventsPath("running")).until("caught-up")
+	if stats := s.hub.Stats(); stats.Refused != 1 || stats.Limited != 1 {
+		t.Errorf("%d requests found no place and %d were over a limit, want one of each", stats.Refused, stats.Limited)
+	}
 }
 
 func TestAddressLimit(t *testing.T) {
