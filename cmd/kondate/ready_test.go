@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -163,7 +164,7 @@ func TestReadinessUnderSteadyAppends(t *testing.T) {
 	go func() { ended <- hub.Run(ctx) }()
 	defer func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	}()
