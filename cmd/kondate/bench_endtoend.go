@@ -28,6 +28,8 @@ const (
 	menusInTurn = 10
 	// requestsAtOnce is how many submissions are under way.
 	requestsAtOnce = 16
+	// benchStill is how long no menu may complete before a server counts as stuck: a menu of 10,000 dishes takes a while.
+	benchStill = 2 * time.Minute
 )
 
 // benchEndToEnd measures menus from the POST on, in a server of its own process, beside the floor: one at a time until
@@ -117,8 +119,12 @@ func submitAndFollow(ctx context.Context, cl *client, body []byte) (time.Duratio
 
 // readStream reads a session's stream to its end.
 func readStream(ctx context.Context, cl *client, url string, fn func(frame) error) error {
-	f := &follower{client: cl, url: url, pause: time.Millisecond, attempts: 10, out: func(string, ...any) {}}
-	return f.run(ctx, fn)
+	return newFollower(cl, url).run(ctx, fn)
+}
+
+// newFollower follows a stream as a client does that is measured: it comes back at once.
+func newFollower(cl *client, url string) *follower {
+	return &follower{client: cl, url: url, pause: time.Millisecond, attempts: 10, out: func(string, ...any) {}}
 }
 
 // submitMany submits a menu many times, inFlight of them at once at most, and returns how long it took until the last
@@ -147,26 +153,43 @@ func (b *benched) submitMany(ctx context.Context, cl *client, body []byte, menus
 		}
 		return requests.Wait()
 	})
-	g.Go(func() error {
-		for left := menus; left > 0; {
-			batch, err := completed.Fetch(min(left, 256), jetstream.FetchMaxWait(time.Second))
-			if err != nil {
-				return fmt.Errorf("follow completions: %w", err)
-			}
-			for range batch.Messages() {
-				left--
-				<-places
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
+	g.Go(func() error { return b.completions(ctx, completed, menus, func() { <-places }) })
 	err = g.Wait()
 	took := time.Since(began)
 	cl.http.CloseIdleConnections()
 	return took, errors.Join(err, b.log.js.DeleteConsumer(context.WithoutCancel(ctx), streams.EventStream, completed.CachedInfo().Name))
+}
+
+// errStuck says that a server does no work any more.
+var errStuck = errors.New("the server is stuck")
+
+// completions calls done for each of n completions, and gives up on a server that has ended or is stuck.
+func (b *benched) completions(ctx context.Context, completed jetstream.Consumer, n int, done func()) error {
+	for last := time.Now(); n > 0; {
+		batch, err := completed.Fetch(min(n, 256), jetstream.FetchMaxWait(time.Second))
+		if err != nil {
+			return fmt.Errorf("follow completions: %w", err)
+		}
+		for range batch.Messages() {
+			n--
+			last = time.Now()
+			done()
+		}
+		if err := batch.Error(); err != nil {
+			return fmt.Errorf("follow completions: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-b.own.ended:
+			return fmt.Errorf("the server ended by itself: %w\n%s", b.own.err, b.own.log.Bytes())
+		default:
+		}
+		if time.Since(last) > benchStill {
+			return fmt.Errorf("%w: no menu was completed for %s, and %d are not yet", errStuck, benchStill, n)
+		}
+	}
+	return nil
 }
 
 // client talks to the server, on as many connections as requests are under way.

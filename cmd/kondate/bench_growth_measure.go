@@ -140,7 +140,7 @@ func (g *grown) restart(ctx context.Context, s *growth) error {
 	if err := own.stop(); err != nil {
 		return err
 	}
-	alone, line, err := spawn(ctx, "{", "bench", "broker", "--config=", "--data-dir="+g.data(), "--nats-url=", "--nats-listen=", "--nats-sync="+g.sync)
+	alone, line, err := spawn(ctx, "{", "bench", "broker", "--data-dir="+g.data(), "--nats-sync="+g.sync)
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,48 +47,76 @@ type benched struct {
 
 // child is a process of this program.
 type child struct {
-	cmd   *exec.Cmd
-	lines *bufio.Scanner
-	log   bytes.Buffer // to be read when it has ended
+	cmd    *exec.Cmd
+	cancel context.CancelFunc
+	log    bytes.Buffer  // to be read when it has ended
+	ended  chan struct{} // closed when it has
+	err    error         // how it ended
+}
+
+// program is a command line of this program, without the settings of our environment: they must neither lead to
+// somebody's data nor change what is measured. When ctx ends it is asked to end, and killed if it does not.
+func program(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // it is this program
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, envName("")) })
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = benchStop
+	return cmd, nil
 }
 
 // spawn starts this program again and returns when it has said a line that begins with ready; line is what it said.
 func spawn(ctx context.Context, ready string, args ...string) (c *child, line string, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, "", fmt.Errorf("find this program: %w", err)
+	c = &child{ended: make(chan struct{})}
+	running, stop := context.WithCancel(ctx)
+	c.cancel = stop
+	if c.cmd, err = program(running, args...); err != nil {
+		stop()
+		return nil, "", err
 	}
-	c = &child{cmd: exec.CommandContext(ctx, self, args...)} //nolint:gosec // it is this program
-	c.cmd.Stderr = &c.log
-	c.cmd.Cancel = func() error { return c.cmd.Process.Signal(os.Interrupt) }
-	c.cmd.WaitDelay = benchStop
-	out, err := c.cmd.StdoutPipe()
-	if err == nil {
-		err = c.cmd.Start()
-	}
-	if err != nil {
+	out, in := io.Pipe()
+	c.cmd.Stdout, c.cmd.Stderr = in, &c.log
+	if err := c.cmd.Start(); err != nil {
+		stop()
 		return nil, "", fmt.Errorf("start kondate %s: %w", args[0], err)
 	}
-	c.lines = bufio.NewScanner(out)
-	for c.lines.Scan() {
-		if strings.HasPrefix(c.lines.Text(), ready) {
-			return c, c.lines.Text(), nil
+	go func() {
+		c.err = c.cmd.Wait()
+		_ = in.Close() // a pipe's writer closes without an error
+		close(c.ended)
+	}()
+	said := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), ready) {
+				said <- lines.Text()
+				break
+			}
 		}
+		_, _ = io.Copy(io.Discard, out) // what it says then is of no interest, but a full pipe would hold it up
+	}()
+	select {
+	case line := <-said:
+		return c, line, nil
+	case <-c.ended:
+		stop()
+		return nil, "", fmt.Errorf("kondate %s ended before it was ready: %w\n%s", args[0], errors.Join(c.err, ctx.Err()), c.log.Bytes())
 	}
-	err = errors.Join(c.cmd.Wait(), ctx.Err())
-	return nil, "", fmt.Errorf("kondate %s ended before it was ready: %w\n%s", args[0], err, c.log.Bytes())
 }
 
-// stop ends the process in order.
+// stop ends the process in order. One that does not end is killed.
 func (c *child) stop() error {
 	if c == nil {
 		return nil
 	}
-	_ = c.cmd.Process.Signal(os.Interrupt) // it may have ended by itself
-	for c.lines.Scan() {                   // what it says is of no interest, but a full pipe would hold it up
-	}
-	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState.ExitCode() != exitOK {
-		return fmt.Errorf("stop kondate %s: %w\n%s", c.cmd.Args[1], err, c.log.Bytes())
+	c.cancel()
+	<-c.ended
+	if c.cmd.ProcessState.ExitCode() != exitOK {
+		return fmt.Errorf("stop kondate %s: %w\n%s", c.cmd.Args[1], c.err, c.log.Bytes())
 	}
 	return nil
 }
@@ -120,10 +150,9 @@ func (b *benched) startOwn(ctx context.Context, in string) (err error) {
 func (b *benched) data() string { return filepath.Join(b.dir, "data") }
 
 func (b *benched) serve(ctx context.Context) (err error) {
-	// The settings of the environment must not lead to somebody's data.
 	b.own, _, err = spawn(
-		ctx, "kondate is ready", "bench", "serve", "--config=", "--data-dir="+b.data(), "--http-addr=127.0.0.1:0", "--nats-url=", "--nats-listen=",
-		"--database-url=", "--nats-max-bytes="+benchLogBytes, "--nats-sync="+b.sync, "--roles="+strings.Join(b.roles, ","), "--auth-mode=none",
+		ctx, "kondate is ready", "bench", "serve", "--data-dir="+b.data(), "--http-addr=127.0.0.1:0",
+		"--nats-max-bytes="+benchLogBytes, "--nats-sync="+b.sync, "--roles="+strings.Join(b.roles, ","),
 		"--sse-max-connections="+strconv.Itoa(max(benchConnections, 2*b.clients)), "--processing-session-ttl=24h", "--sse-event-history-ttl=0",
 		"--noop="+strconv.FormatBool(b.noop), "--profile="+b.profile,
 	)
@@ -144,13 +173,12 @@ func (b *benched) startRaw(ctx context.Context) (err error) {
 
 // kondate runs a command beside the server, in a process of its own, and returns how long it took.
 func (b *benched) kondate(ctx context.Context, args ...string) (seconds float64, err error) {
-	self, err := os.Executable()
+	cmd, err := program(ctx, append(args, "--data-dir="+b.data(), "--json")...)
 	if err != nil {
-		return 0, fmt.Errorf("find this program: %w", err)
+		return 0, err
 	}
 	began := time.Now()
-	args = append(args, "--config=", "--data-dir="+b.data(), "--nats-url=", "--database-url=", "--json")
-	if out, err := exec.CommandContext(ctx, self, args...).CombinedOutput(); err != nil { //nolint:gosec // it is this program
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("kondate %s %s: %w\n%s", args[0], args[1], err, out)
 	}
 	return time.Since(began).Seconds(), nil

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"kondate/cmd/kondate/bench"
-	"kondate/domain/menu"
 	"kondate/handlers/sse/load"
 	"kondate/streams"
 )
@@ -55,9 +53,15 @@ const (
 	soakInFlight = 500
 	// soakRestless is how many clients there are for one that loses its connection.
 	soakRestless = 3
-	// soakTrial is how much of the duration the capacity is measured for, and soakTrialMost how long at most.
-	soakTrial     = 20
-	soakTrialMost = time.Minute
+	// soakTrial is how much of the duration the capacity is measured for, and soakTrialMost how long at most; it takes
+	// soakTrialMenus at least.
+	soakTrial      = 20
+	soakTrialMost  = time.Minute
+	soakTrialMenus = 100
+	// soakClients are the clients that it is measured with.
+	soakClients = 50
+	// soakLast is how long the last menus may take when all are sent, and how much longer than wanted the capacity may take.
+	soakLast = 2 * time.Minute
 )
 
 // soaked is what a server holds at a moment, and what it did since the one before.
@@ -82,6 +86,7 @@ type soak struct {
 	inFlight int
 	took     []float64 // milliseconds, since the last look
 	resumed  int
+	parked   int // pairs of a dish and a stage that ended without a result
 	looks    []soaked
 }
 
@@ -120,27 +125,48 @@ func (c benchSoakCommand) Run(ctx context.Context, env environment) (err error) 
 // errGrown says that a server does not hold what it held.
 var errGrown = errors.New("the server grew under an even load: see above")
 
-// capacity returns how many menus a second the server completes when as many as it likes are under way.
+// capacity returns how many menus a second the server completes for clients of which each sends its next menu when the
+// one before has come to its end: the same clients as those of the load.
 func (s *soak) capacity(ctx context.Context, body []byte, d time.Duration) (float64, error) {
-	const menus, inFlight = 100, 50
 	cl := s.client()
-	if _, err := s.submitMany(ctx, cl, body, menus, inFlight); err != nil { // everything is warm then
+	defer cl.http.CloseIdleConnections()
+	ctx, cancel := context.WithTimeoutCause(ctx, d+soakLast, fmt.Errorf("%w: fewer than %d menus in %s", errPace, 2*soakTrialMenus, d+soakLast))
+	defer cancel()
+	var mu sync.Mutex // guards the rest
+	sent, done := 0, 0
+	var warm, last time.Time
+	g, ctx := errgroup.WithContext(ctx)
+	for range soakClients {
+		g.Go(func() error {
+			for {
+				mu.Lock()
+				i, enough := sent, done >= 2*soakTrialMenus && last.Sub(warm) >= d
+				sent++
+				mu.Unlock()
+				if enough {
+					return nil
+				}
+				if err := s.menu(ctx, cl, body, i%soakRestless == 0); err != nil {
+					return cmp.Or(context.Cause(ctx), err)
+				}
+				mu.Lock()
+				last = time.Now()
+				if done++; done == soakTrialMenus { // pools and caches are filled then
+					warm = last
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return 0, err
 	}
-	done := 0
-	var took time.Duration
-	for took < d {
-		t, err := s.submitMany(ctx, cl, body, menus, inFlight)
-		if err != nil {
-			return 0, err
-		}
-		done, took = done+menus, took+t
-	}
-	return float64(done) / took.Seconds(), nil
+	return float64(done-soakTrialMenus) / last.Sub(warm).Seconds(), nil
 }
 
 // run sends menus at an even pace, looks at the server, and archives.
 func (s *soak) run(ctx context.Context, body []byte, menusPerSecond float64, d time.Duration) error {
+	s.count(func() { s.took, s.resumed, s.parked = nil, 0, 0 }) // of the trial
 	s.began = time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -158,27 +184,38 @@ func (s *soak) run(ctx context.Context, body []byte, menusPerSecond float64, d t
 		}
 		return nil
 	})
-	g.Go(func() error {
-		cl := s.client()
-		defer cl.http.CloseIdleConnections()
-		menus, ctx := errgroup.WithContext(ctx)
-		menus.SetLimit(soakInFlight)
-		pace := time.Duration(float64(time.Second) / menusPerSecond)
-		err := every(ctx, pace, int(d/pace), func(i int) error {
-			if !menus.TryGo(func() error { return s.menu(ctx, cl, body, i%soakRestless == 0) }) {
-				return fmt.Errorf("%w: %d menus are under way after %s", errPace, soakInFlight, time.Since(s.began).Round(time.Second))
-			}
-			return nil
-		})
-		return cmp.Or(menus.Wait(), err)
-	})
+	g.Go(func() error { return s.send(ctx, body, menusPerSecond, d) })
 	return g.Wait()
 }
 
-var (
-	errPace = errors.New("the server did not keep pace")
-	errTorn = errors.New("a stream missed an event or brought one twice")
-)
+// send sends menus at an even pace and waits until all are completed. It ends at once when too many are under way.
+func (s *soak) send(ctx context.Context, body []byte, menusPerSecond float64, d time.Duration) error {
+	cl := s.client()
+	defer cl.http.CloseIdleConnections()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	menus, following := errgroup.WithContext(ctx)
+	menus.SetLimit(soakInFlight)
+	pace := time.Duration(float64(time.Second) / menusPerSecond)
+	err := every(following, pace, int(d/pace), func(i int) error {
+		if !menus.TryGo(func() error { return s.menu(following, cl, body, i%soakRestless == 0) }) {
+			return fmt.Errorf("%w: %d menus are under way after %s", errPace, soakInFlight, time.Since(s.began).Round(time.Second))
+		}
+		return nil
+	})
+	if err != nil {
+		cancel(err) // nobody else would cancel those who follow
+	}
+	late := time.AfterFunc(soakLast, func() {
+		cancel(fmt.Errorf("%w: menus are under way %s after the last one was sent", errPace, soakLast))
+	})
+	defer late.Stop()
+	ended := menus.Wait()
+	return cmp.Or(context.Cause(ctx), ended)
+}
+
+// errPace says that a server cannot do what it is asked to.
+var errPace = errors.New("the server did not keep pace")
 
 // every does something n times, the next one at its time also if the one before was late.
 func every(ctx context.Context, pace time.Duration, n int, do func(i int) error) error {
@@ -205,62 +242,38 @@ func (s *soak) menu(ctx context.Context, cl *client, body []byte, restless bool)
 	if err != nil {
 		return err
 	}
-	f := &follower{client: cl, url: answer.StreamURL, pause: time.Millisecond, attempts: 10, out: func(string, ...any) {}}
-	seen := streamSeen{session: answer.SessionID}
+	f := newFollower(cl, answer.StreamURL)
+	seen := newStreamSeen(answer.SessionID)
+	var torn error // the follower would say only that it was cut
+	take := func(fr frame) error {
+		torn = cmp.Or(torn, seen.take(fr))
+		return torn
+	}
 	if restless {
 		cut, cancel := context.WithCancelCause(ctx)
-		err := f.run(cut, func(fr frame) error { cancel(errRestless); return seen.take(fr) })
+		err := f.run(cut, func(fr frame) error { cancel(errRestless); return take(fr) })
 		cancel(nil)
-		if err != nil && !errors.Is(err, errRestless) {
+		if err = cmp.Or(torn, err); err != nil && !errors.Is(err, errRestless) {
 			return err
 		}
 		s.count(func() { s.resumed++ })
 	}
 	if seen.completed.IsZero() {
-		if err := f.run(ctx, seen.take); err != nil {
-			return err
+		if err := f.run(ctx, take); err != nil {
+			return cmp.Or(torn, err)
 		}
 	}
-	if seen.completed.IsZero() || seen.results != menu.StageCount*bench.Dishes {
-		return fmt.Errorf("%w: session %s: %d results of %d", errTorn, seen.session, seen.results, menu.StageCount*bench.Dishes)
+	if err := seen.whole(); err != nil {
+		return err
 	}
-	s.count(func() { s.took = append(s.took, seen.completed.Sub(began).Seconds()*1000) })
+	s.count(func() {
+		s.took = append(s.took, seen.completed.Sub(began).Seconds()*1000)
+		s.parked += len(seen.parked)
+	})
 	return nil
 }
 
 var errRestless = errors.New("the client cut its connection")
-
-// streamSeen is what a client has seen of a session's stream.
-type streamSeen struct {
-	session   string
-	seq       uint64    // of the last event
-	results   int       // in all events
-	completed time.Time // when menu.completed came; zero: it did not yet
-}
-
-// take takes a frame. Events have to come in the log's order.
-func (s *streamSeen) take(fr frame) error {
-	e, ok, err := fr.stored()
-	if err != nil || !ok {
-		return err
-	}
-	if e.Seq <= s.seq {
-		return fmt.Errorf("%w: session %s: event %d after %d", errTorn, s.session, e.Seq, s.seq)
-	}
-	s.seq = e.Seq
-	if e.Type == (menu.Completed{}).Type() {
-		s.completed = time.Now()
-		return nil
-	}
-	var data struct {
-		Results []json.RawMessage `json:"results"`
-	}
-	if err := json.Unmarshal(e.Data, &data); err != nil {
-		return fmt.Errorf("read event %d: %w", e.Seq, err)
-	}
-	s.results += len(data.Results)
-	return nil
-}
 
 func (s *soak) count(do func()) {
 	s.mu.Lock()
@@ -272,6 +285,9 @@ func (s *soak) count(do func()) {
 func (s *soak) look(ctx context.Context) error {
 	held, err := s.Held(ctx)
 	if err != nil {
+		return err
+	}
+	if err := known(held); err != nil {
 		return err
 	}
 	stored, err := s.log.js.Stream(ctx, streams.EventStream)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
 	"time"
 
 	"kondate/cmd/kondate/bench"
+	"kondate/handlers/sse/load"
 )
 
 // soakReport is a whole soak.
@@ -17,6 +19,7 @@ type soakReport struct {
 	Seconds  float64  `json:"seconds"`
 	Menus    int      `json:"menus"`
 	Resumed  int      `json:"resumed"` // streams that were cut
+	Parked   int      `json:"parked"`  // pairs of a dish and a stage that ended without a result
 	NATSSync string   `json:"nats_sync"`
 	Looks    []soaked `json:"looks"`
 	Flat     []flat   `json:"flat"`
@@ -40,8 +43,38 @@ const (
 	quarters   = 4
 )
 
+// held is something that a server holds.
+type held struct {
+	name string
+	most float64 // see [flat]
+	of   func(load.Held) int
+}
+
+// soakHeld is what a soak judges.
+func soakHeld() []held {
+	return []held{
+		{"resident memory, bytes", soakGrowth, func(h load.Held) int { return h.Resident }},
+		{"Go's heap, bytes", soakGrowth, func(h load.Held) int { return h.Heap }},
+		{"goroutines", soakGrowth, func(h load.Held) int { return h.Goroutines }},
+		{"open files and sockets", soakGrowth, func(h load.Held) int { return h.Handles }},
+		{"consumers of the log", 1, func(h load.Held) int { return h.Consumers }},
+	}
+}
+
+// known returns an error if a server did not show all that it holds: an unknown number would look flat.
+func known(h load.Held) error {
+	for _, held := range soakHeld() {
+		if held.of(h) < 0 {
+			return fmt.Errorf("%w: %s", errUnknown, held.name)
+		}
+	}
+	return nil
+}
+
+var errUnknown = errors.New("the server does not show what it holds (of a process, only Linux tells)")
+
 func newSoakReport(s *soak, capacity float64, c benchSoakCommand) soakReport {
-	r := soakReport{Capacity: capacity, Load: c.Load, Resumed: s.resumed, NATSSync: c.NATSSync, Looks: s.looks, Grown: []string{}}
+	r := soakReport{Capacity: capacity, Load: c.Load, Resumed: s.resumed, Parked: s.parked, NATSSync: c.NATSSync, Looks: s.looks, Grown: []string{}}
 	for _, l := range s.looks {
 		r.Menus += l.Menus
 	}
@@ -49,18 +82,9 @@ func newSoakReport(s *soak, capacity float64, c benchSoakCommand) soakReport {
 		r.Seconds = s.looks[n-1].Seconds
 		r.Dishes = float64(r.Menus*bench.Dishes) / r.Seconds
 	}
-	for _, held := range []struct {
-		name string
-		most float64
-		of   func(soaked) int
-	}{
-		{"resident memory, bytes", soakGrowth, func(l soaked) int { return l.Resident }},
-		{"Go's heap, bytes", soakGrowth, func(l soaked) int { return l.Heap }},
-		{"goroutines", soakGrowth, func(l soaked) int { return l.Goroutines }},
-		{"open files and sockets", soakGrowth, func(l soaked) int { return l.Handles }},
-		{"consumers of the log", 1, func(l soaked) int { return l.Consumers }},
-	} {
-		f := flat{held.name, median(portion(r.Looks, 1, quarters), held.of), median(portion(r.Looks, quarters-1, quarters), held.of), held.most}
+	for _, held := range soakHeld() {
+		of := func(l soaked) int { return held.of(l.Held) }
+		f := flat{held.name, median(portion(r.Looks, 1, quarters), of), median(portion(r.Looks, quarters-1, quarters), of), held.most}
 		if r.Flat = append(r.Flat, f); f.grew() {
 			r.Grown = append(r.Grown, f.Name)
 		}
@@ -80,8 +104,8 @@ func median[N int | float64](looks []soaked, of func(soaked) N) N {
 }
 
 func (r soakReport) print(out io.Writer) error {
-	fmt.Fprintf(out, "%.0f dishes/s for %s, %.0f %% of the %.0f/s that the server can do, sync %s: %d menus, each followed to its end; %d clients were cut and resumed.\n\n",
-		r.Dishes, inTime(r.Seconds), 100*r.Dishes/r.Capacity, r.Capacity, r.NATSSync, r.Menus, r.Resumed)
+	fmt.Fprintf(out, "%.0f dishes/s for %s, %.0f %% of the %.0f/s that the server can do, sync %s: %d menus, each followed to its end; %d clients were cut and resumed; %d times a stage gave up a dish.\n\n",
+		r.Dishes, inTime(r.Seconds), 100*r.Dishes/r.Capacity, r.Capacity, r.NATSSync, r.Menus, r.Resumed, r.Parked)
 	const rows = 10
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "UNTIL\tMENUS\tP50\tP99\tIN FLIGHT\tRESIDENT\tHEAP\tGOROUTINES\tFILES\tCONSUMERS\tSUBJECTS")
@@ -97,7 +121,7 @@ func (r soakReport) print(out io.Writer) error {
 			ofInt(func(l soaked) int { return l.InFlight }), bytesOf(float64(ofInt(func(l soaked) int { return l.Resident }))),
 			bytesOf(float64(ofInt(func(l soaked) int { return l.Heap }))), ofInt(func(l soaked) int { return l.Goroutines }),
 			ofInt(func(l soaked) int { return l.Handles }), ofInt(func(l soaked) int { return l.Consumers }),
-			count(float64(ofInt(func(l soaked) int { return int(l.Subjects) }))))
+			count(float64(ofInt(func(l soaked) int { return int(l.Subjects) })))) //nolint:gosec // subjects stay below 2^63
 	}
 	fmt.Fprintln(w, "\nHELD\tSECOND QUARTER\tLAST QUARTER\tRATIO\tAT MOST\tVERDICT")
 	for _, f := range r.Flat {

@@ -14,7 +14,6 @@ import (
 
 	"kondate/cmd/kondate/bench"
 	"kondate/domain/menu"
-	"kondate/handlers/sse/load"
 	"kondate/projections/pgtest"
 )
 
@@ -131,67 +130,6 @@ func TestBenchGrowth(t *testing.T) {
 	nothingLeft(t, dir)
 }
 
-// A soak looks at its server while menus come, and judges by what it saw.
-func TestBenchSoak(t *testing.T) {
-	t.Parallel()
-	dir := pgtest.Dir(t)
-	out, errs, code := runBench(t, "soak", "--duration=5s", "--load=0.3", "--nats-sync=100ms", "--data-dir", dir, "--json")
-	var r soakReport
-	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		t.Fatalf("%v, exit %d: %s%s", err, code, out, errs)
-	}
-	want, said := exitOK, ""
-	if len(r.Grown) > 0 { // five seconds are too short to be flat
-		want, said = exitFailed, "grew"
-	}
-	if code != want || !strings.Contains(errs, said) {
-		t.Errorf("exit %d, grown %v: %s", code, r.Grown, errs)
-	}
-	if len(r.Looks) != soakLooks || r.Menus < 1 || r.Resumed < 1 || r.Capacity <= 0 || r.Dishes <= 0 {
-		t.Errorf("%d looks, %d menus, %d clients cut; %.0f of %.0f dishes/s", len(r.Looks), r.Menus, r.Resumed, r.Dishes, r.Capacity)
-	}
-	for _, l := range r.Looks {
-		if l.Resident < 1 || l.Heap < 1 || l.Handles < 1 || l.Goroutines < 1 || l.Consumers < 1 || l.Subjects < 1 {
-			t.Errorf("the server held %+v", l)
-		}
-	}
-	nothingLeft(t, dir)
-}
-
-func TestSoakTellsGrowth(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		at   func(i int) load.Held // of soakLooks
-		want []string
-	}{
-		"Flat": {func(i int) load.Held {
-			return load.Held{Resident: 100 + i%2, Heap: 50, Handles: 9, Goroutines: 30, Consumers: 11}
-		}, nil},
-		"WarmingUp": {func(i int) load.Held {
-			return load.Held{Resident: min(100, 10+10*i), Heap: 5, Handles: 9, Goroutines: 30, Consumers: 11}
-		}, nil},
-		"Memory":   {func(i int) load.Held { return load.Held{Resident: 100 + i, Heap: 50 + i, Handles: 9, Goroutines: 30} }, []string{"resident memory, bytes", "Go's heap, bytes"}},
-		"Leaks":    {func(i int) load.Held { return load.Held{Resident: 100, Handles: 9 + i/10, Goroutines: 30 + i} }, []string{"goroutines", "open files and sockets"}},
-		"Consumer": {func(i int) load.Held { return load.Held{Resident: 100, Consumers: 100 + i/30} }, []string{"consumers of the log"}},
-	} {
-		s := &soak{}
-		for i := range soakLooks {
-			s.looks = append(s.looks, soaked{Held: test.at(i), Seconds: float64(i + 1), Menus: 2, P50: 10, P99: 20})
-		}
-		r := newSoakReport(s, 100, benchSoakCommand{Load: 0.7})
-		if !slices.Equal(r.Grown, append([]string{}, test.want...)) || r.Menus != 2*soakLooks || r.Dishes != 40 {
-			t.Errorf("%s: %v grew, want %v; %d menus, %.0f dishes/s", name, r.Grown, test.want, r.Menus, r.Dishes)
-		}
-		var table strings.Builder
-		if err := r.print(&table); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(table.String(), "GREW") != (test.want != nil) || !strings.Contains(table.String(), "40 dishes/s for 40s, 40 % of the 100/s") {
-			t.Errorf("%s:\n%s", name, table.String())
-		}
-	}
-}
-
 // A signal ends a measurement wherever it is, with everything that it started.
 func TestBenchStops(t *testing.T) {
 	t.Parallel()
@@ -204,7 +142,7 @@ func TestBenchStops(t *testing.T) {
 			t.Parallel()
 			dir := pgtest.Dir(t)
 			cmd := exec.CommandContext(t.Context(), os.Args[0], append(args, "--data-dir", dir)...)
-			cmd.Env = append(os.Environ(), asProgram+"=1")
+			cmd.Env = append(os.Environ(), asProgram+"=1", "KONDATE_PROCESSING_RETRY_DELAY=never") // which its server must not read
 			errs, err := cmd.StderrPipe()
 			if err == nil {
 				err = cmd.Start()

@@ -26,8 +26,9 @@ import (
 	"kondate/projections/pgtest"
 )
 
-// asProgram makes the test binary the program itself, so that a test can kill it.
-const asProgram = "KONDATE_TEST_AS_PROGRAM"
+// asProgram makes the test binary the program itself, so that a test can kill it. It is no setting: bench keeps those from
+// the processes that it starts.
+const asProgram = "TEST_AS_KONDATE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {

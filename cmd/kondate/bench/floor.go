@@ -41,9 +41,9 @@ func (a *answerer) prepare(m menuEvents) (*nats.Msg, error) {
 
 // run answers until ctx ends.
 func (a *answerer) run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, working := errgroup.WithContext(ctx)
 	for _, st := range menu.Stages() {
-		g.Go(func() error { return a.stage(ctx, st) })
+		g.Go(func() error { return a.stage(working, st) })
 	}
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
@@ -89,6 +89,9 @@ func (a *answerer) pull(ctx context.Context, consumer jetstream.Consumer, st men
 			return err
 		}
 	}
+	if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) { // a pull ends at its deadline
+		return fmt.Errorf("pull submissions: %w", err)
+	}
 	return nil
 }
 
@@ -120,11 +123,14 @@ type Floor struct {
 	store *eventstore.JetStream
 	db    *pgx.Conn
 	menus made
+
+	ended chan struct{} // closed when nobody answers any more
+	err   error         // why, to be read then
 }
 
 // StartFloor starts a broker, a database and the consumers. The caller ends it with Close.
 func StartFloor(ctx context.Context, s Settings, sync string) (f *Floor, err error) {
-	f = &Floor{menus: made{prefix: "floor"}}
+	f = &Floor{menus: made{prefix: "floor"}, ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.Close(ctx))
@@ -152,9 +158,19 @@ func StartFloor(ctx context.Context, s Settings, sync string) (f *Floor, err err
 		return f, fmt.Errorf("make the tables of the floor: %w", err)
 	}
 	answering, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- f.run(answering) }()
-	f.add(func(context.Context) error { stop(); return <-ended })
+	go func() {
+		f.err = f.run(answering)
+		close(f.ended)
+	}()
+	f.add(func(ctx context.Context) error {
+		stop()
+		select {
+		case <-f.ended:
+			return f.err
+		case <-ctx.Done():
+			return fmt.Errorf("stop the floor's consumers: %w", context.Cause(ctx))
+		}
+	})
 	return f, nil
 }
 
@@ -177,7 +193,19 @@ func (f *Floor) Run(ctx context.Context, menus int) (time.Duration, error) {
 	}
 	began := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return f.project(ctx, last, ends) })
+	projected := make(chan struct{})
+	g.Go(func() error {
+		defer close(projected)
+		return f.project(ctx, last, ends)
+	})
+	g.Go(func() error { // without answers the projection would follow for ever
+		select {
+		case <-f.ended:
+			return fmt.Errorf("the floor's consumers ended: %w", f.err)
+		case <-projected:
+			return nil
+		}
+	})
 	g.Go(func() error { return publish(ctx, f.js, submitted) })
 	err = g.Wait()
 	return time.Since(began), err

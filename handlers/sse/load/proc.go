@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ type Held struct {
 
 // Held looks at what the server holds.
 func (s *Server) Held(ctx context.Context) (h Held, err error) {
-	h = Held{Resident: Resident(s.PID), Handles: handles(s.PID), Consumers: -1}
+	h = Held{Resident: cmp.Or(Resident(s.PID), -1), Handles: cmp.Or(handles(s.PID), -1), Consumers: -1}
 	if h.Goroutines, err = s.metric(ctx, "go_goroutines"); err != nil {
 		return h, err
 	}
