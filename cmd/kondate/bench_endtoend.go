@@ -54,7 +54,7 @@ func benchEndToEndOf(ctx context.Context, env environment, s bench.Settings, syn
 		return err
 	}
 	alone := func(ctx context.Context) (float64, error) {
-		return inTurn(func() (time.Duration, error) { return floor.Run(ctx, 1) })
+		return inTurn(menusInTurn, func(int) (time.Duration, error) { return floor.Run(ctx, 1) })
 	}
 	for _, provider := range []string{providerNoop, providerLocal} {
 		b := &benched{env: env, sync: sync, roles: allRoles(), noop: provider == providerNoop, Server: &load.Server{}}
@@ -66,7 +66,7 @@ func benchEndToEndOf(ctx context.Context, env environment, s bench.Settings, syn
 		if err == nil {
 			cl := b.client()
 			figures, err = bench.InTurn(ctx, s.Rounds, func(ctx context.Context) (float64, error) {
-				return inTurn(func() (time.Duration, error) { return submitAndFollow(ctx, cl, body) })
+				return inTurn(menusInTurn, func(int) (time.Duration, error) { return submitAndFollow(ctx, cl, body) })
 			}, alone, func(ctx context.Context) (float64, error) {
 				took, err := b.submitMany(ctx, cl, body, s.Menus, s.Menus)
 				return float64(s.Menus*bench.Dishes) / took.Seconds(), err
@@ -88,12 +88,12 @@ func benchEndToEndOf(ctx context.Context, env environment, s bench.Settings, syn
 	return nil
 }
 
-// inTurn does something several times and returns the median in milliseconds.
-func inTurn(do func() (time.Duration, error)) (float64, error) {
-	took := make([]time.Duration, menusInTurn)
+// inTurn does something n times and returns the median in milliseconds.
+func inTurn(n int, do func(i int) (time.Duration, error)) (float64, error) {
+	took := make([]time.Duration, n)
 	for i := range took {
 		var err error
-		if took[i], err = do(); err != nil {
+		if took[i], err = do(i); err != nil {
 			return 0, err
 		}
 	}

@@ -163,15 +163,11 @@ const probes = 20
 
 // timed does something several times and returns the median in milliseconds.
 func timed(do func(i int) error) (float64, error) {
-	took := make([]float64, probes)
-	for i := range took {
+	return inTurn(probes, func(i int) (time.Duration, error) {
 		began := time.Now()
-		if err := do(i); err != nil {
-			return 0, err
-		}
-		took[i] = time.Since(began).Seconds() * 1000
-	}
-	return bench.Quantile(took, 0.5), nil
+		err := do(i)
+		return time.Since(began), err
+	})
 }
 
 func (g *grown) store() *eventstore.JetStream {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,14 +128,16 @@ func TestSoakEndsBehindPace(t *testing.T) {
 // A fault in what a client has already been sent is told also if the client just cuts its connection.
 func TestSoakTellsTornStreams(t *testing.T) {
 	t.Parallel()
+	var connections atomic.Int32
 	s := stuck(t, func(w http.ResponseWriter, _ *http.Request) {
+		connections.Add(1)
 		w.Header().Set("Content-Type", "text/event-stream")
 		for _, seq := range []int{7, 7} {
 			fmt.Fprintf(w, "id: %d\nevent: menu.submitted\ndata: {\"type\":\"menu.submitted\",\"seq\":%d,\"data\":{}}\n\n", seq, seq)
 		}
 	})
-	if err := s.menu(t.Context(), s.client(), []byte("{}"), true); !errors.Is(err, errTorn) || !strings.Contains(err.Error(), "event 7 after 7") {
-		t.Errorf("an event came twice: %v", err)
+	if err := s.menu(t.Context(), s.client(), []byte("{}"), true); !errors.Is(err, errTorn) || !strings.Contains(err.Error(), "event 7 after 7") || connections.Load() != 1 {
+		t.Errorf("an event came twice on one of %d connections: %v", connections.Load(), err)
 	}
 }
 

@@ -20,7 +20,7 @@ type made struct {
 	n      int
 }
 
-// menu is one menu and every event of it.
+// menuEvents is one menu and every event of it.
 type menuEvents struct {
 	key       menu.Key
 	submitted menu.Submitted

@@ -24,7 +24,16 @@ func (b *broker) smallDisk(tb testing.TB) {
 	if err := os.Mkdir(b.store, 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	if err := syscall.Mount("torture", b.store, "tmpfs", 0, "size="+diskBytes); err != nil {
+	// It is mounted for the thread that starts the fleet alone, and so the kernel unmounts it when both are gone.
+	if err := onThread()(func() error {
+		if err := syscall.Unshare(syscall.CLONE_FS | syscall.CLONE_NEWNS); err != nil {
+			return err
+		}
+		if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		return syscall.Mount("torture", b.store, "tmpfs", 0, "size="+diskBytes)
+	}); err != nil {
 		tb.Logf("%s has no disk of its own (%v): where the plan says full disk, the log is full", b.name, err)
 		return
 	}
@@ -33,11 +42,15 @@ func (b *broker) smallDisk(tb testing.TB) {
 
 // fillDisk leaves no byte on the broker's disk.
 func (b *broker) fillDisk() error {
-	filler, err := os.Create(b.filler())
-	if err != nil {
+	var filler *os.File
+	if err := onThread()(func() (err error) {
+		filler, err = os.Create(b.filler())
+		return err
+	}); err != nil {
 		return err
 	}
 	block := make([]byte, 1<<20)
+	var err error
 	for err == nil {
 		_, err = filler.Write(block)
 	}
@@ -49,7 +62,7 @@ func (b *broker) fillDisk() error {
 
 // freeDisk makes room again. The broker takes nothing before it is started anew, as its supervisor would.
 func (b *broker) freeDisk(ctx context.Context) error {
-	if err := os.Remove(b.filler()); err != nil {
+	if err := onThread()(func() error { return os.Remove(b.filler()) }); err != nil {
 		return err
 	}
 	b.kill()
@@ -63,7 +76,7 @@ func (b *broker) unmount() error {
 	if !b.disk {
 		return nil
 	}
-	return syscall.Unmount(b.store, syscall.MNT_DETACH)
+	return onThread()(func() error { return syscall.Unmount(b.store, syscall.MNT_DETACH) })
 }
 
 // limitLog makes the log take bytes more and then no event, or any number when bytes is 0.

@@ -1,6 +1,7 @@
 package torture_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ func (c *clients) follower(r *rand.Rand, i int) {
 		}
 		c.ledger.add(t)
 		c.follow(c.all, r, t)
+		sleep(c.load, r, c.cfg.Pause)
 	}
 }
 
@@ -34,6 +36,9 @@ func (c *clients) follow(ctx context.Context, r *rand.Rand, t *transcript) {
 	last, failures := "", 0
 	for ctx.Err() == nil && !t.Done {
 		n := &connection{Began: time.Now().UTC(), Ref: t.Ref, URL: c.url(r), Sent: last}
+		if len(t.Connections) == 0 {
+			n.URL = cmp.Or(t.on, n.URL)
+		}
 		c.ledger.change(func() { t.Connections = append(t.Connections, n) })
 		last = c.connect(ctx, r, t, n)
 		c.ledger.note(n, func() {
@@ -111,7 +116,7 @@ func (c *clients) connect(ctx context.Context, r *rand.Rand, t *transcript, n *c
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10)) // for people
 		return ended(endedRefused, fmt.Errorf("status %d: %s", resp.StatusCode, body))
 	}
-	stream := newBlocks(c.temper(ctx, r, resp.Body, idle))
+	stream := newBlocks(c.temper(r, t, &tap{ctx: ctx, in: resp.Body, left: -1, idle: func() { idle.Reset(c.cfg.Idle) }}))
 	for {
 		b, err := stream.next()
 		switch {
@@ -203,8 +208,10 @@ func (t *tap) Read(p []byte) (int, error) {
 
 // temper decides how a client reads one stream: in one go or slowly, to its end or up to a byte of its choice, which may
 // lie in the middle of an event.
-func (c *clients) temper(ctx context.Context, r *rand.Rand, in io.Reader, idle *time.Timer) io.Reader {
-	t := &tap{ctx: ctx, in: in, left: -1, idle: func() { idle.Reset(c.cfg.Idle) }}
+func (c *clients) temper(r *rand.Rand, of *transcript, t *tap) io.Reader {
+	if of.on != "" {
+		return t
+	}
 	if r.Float64() < 0.4 {
 		t.left = 1 + r.IntN(1<<(8+r.IntN(10)))
 	}

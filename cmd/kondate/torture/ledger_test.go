@@ -83,6 +83,8 @@ type transcript struct {
 	From        string        `json:"from"` // how it began: start or live
 	Connections []*connection `json:"connections"`
 	Done        bool          `json:"done"` // it saw the end
+
+	on string // url of its first connection, which it keeps; empty: any, and it cuts some
 }
 
 // How a connection ended, as its client saw it.
@@ -186,6 +188,13 @@ func (l *ledger) write(entry any) {
 	l.err = err
 }
 
+// broken returns the first failure to write.
+func (l *ledger) broken() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
 // counts are the figures of a summary.
 type counts struct {
 	Menus, Accepted, Unclear, Dishes int // submissions; with an answer 202; with none; dishes of the accepted ones
@@ -250,6 +259,16 @@ func (l *ledger) missing() []string {
 	return refs
 }
 
+// wasCut says whether a server ended a client's first connection before its stream was at its end.
+func (l *ledger) wasCut(t *transcript) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return t.Connections[0].cut()
+}
+
+// cut says whether a server ended the connection before the stream was at its end.
+func (n *connection) cut() bool { return n.Ended == endedClosing || n.Ended == endedBroken }
+
 // longestCut returns how long a client was without its stream at most, of those whose stream a server ended since a time.
 func (l *ledger) longestCut(since time.Time) (longest time.Duration, cuts int) {
 	l.mu.Lock()
@@ -260,7 +279,7 @@ func (l *ledger) longestCut(since time.Time) (longest time.Duration, cuts int) {
 			if !cut.IsZero() && !n.Answered.IsZero() {
 				longest, cut = max(longest, n.Answered.Sub(cut)), time.Time{}
 			}
-			if n.Over.After(since) && (n.Ended == endedClosing || n.Ended == endedBroken) {
+			if n.Over.After(since) && n.cut() {
 				cut = n.Over
 				cuts++
 			}

@@ -52,22 +52,22 @@ func program(tb testing.TB, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// spawn starts commands on one thread that never ends: the kernel kills a child when the thread that started it ends,
-// and so the fleet goes with the test, whatever ends that.
-var spawn = sync.OnceValue(func() func(*exec.Cmd) error {
+// onThread does something on one thread that never ends. Commands are started there: the kernel kills a child when the
+// thread that started it ends, and so the fleet goes with the test, whatever ends that.
+var onThread = sync.OnceValue(func() func(do func() error) error {
 	type job struct {
-		cmd *exec.Cmd
+		do  func() error
 		err chan error
 	}
 	jobs := make(chan job)
 	go func() {
 		runtime.LockOSThread()
 		for j := range jobs {
-			j.err <- j.cmd.Start()
+			j.err <- j.do()
 		}
 	}()
-	return func(cmd *exec.Cmd) error {
-		j := job{cmd, make(chan error, 1)}
+	return func(do func() error) error {
+		j := job{do, make(chan error, 1)}
 		jobs <- j
 		return <-j.err
 	}

@@ -50,7 +50,7 @@ func (p *process) start() error {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	p.said = make(chan struct{})
 	cmd.Stdout, cmd.Stderr = &lookout{to: out, text: sayReady, seen: p.said}, out
-	if err := spawn()(cmd); err != nil {
+	if err := onThread()(cmd.Start); err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", p.name, err), out.Close())
 	}
 	done := make(chan struct{})

@@ -4,8 +4,11 @@ package torture_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -26,15 +29,19 @@ type link struct {
 
 // pair is one connection through a link.
 type pair struct {
-	near, far net.Conn
-	gone      chan struct{}
-	once      sync.Once
+	near net.Conn
+	far  net.Conn // nil until the other end has answered
+	gone chan struct{}
+	once sync.Once
 }
 
 func (p *pair) close() {
 	p.once.Do(func() {
 		close(p.gone)
-		_, _ = p.near.Close(), p.far.Close()
+		_ = p.near.Close()
+		if p.far != nil {
+			_ = p.far.Close()
+		}
 	})
 }
 
@@ -115,22 +122,19 @@ func (l *link) serve(listener net.Listener) {
 			return // it was cut
 		}
 		go func() {
-			far, err := net.Dial("tcp", l.upstream) //nolint:noctx // loopback answers or refuses
-			if err != nil {
-				_ = near.Close()
-				return
-			}
-			p := &pair{near: near, far: far, gone: make(chan struct{})}
+			p := &pair{near: near, gone: make(chan struct{})}
 			l.mu.Lock()
 			l.pairs[p] = struct{}{}
 			if l.listener != listener {
 				p.close() // it was cut meanwhile
 			}
 			l.mu.Unlock()
-			var ways sync.WaitGroup
-			ways.Go(func() { l.pump(p, p.near, p.far) })
-			ways.Go(func() { l.pump(p, p.far, p.near) })
-			ways.Wait()
+			if l.join(p) {
+				var ways sync.WaitGroup
+				ways.Go(func() { l.pump(p, p.near, p.far) })
+				ways.Go(func() { l.pump(p, p.far, p.near) })
+				ways.Wait()
+			}
 			l.mu.Lock()
 			delete(l.pairs, p)
 			l.mu.Unlock()
@@ -138,13 +142,35 @@ func (l *link) serve(listener net.Listener) {
 	}
 }
 
-// pump carries bytes one way, as they may pass, until either end is closed.
+// join connects a pair with its other end, as soon as that may answer or refuse.
+func (l *link) join(p *pair) bool {
+	if !l.admit(p) {
+		return false
+	}
+	far, err := net.Dial("tcp", l.upstream) //nolint:noctx // loopback answers or refuses
+	if err != nil {
+		p.close()
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-p.gone: // it was cut meanwhile
+		_ = far.Close()
+		return false
+	default:
+		p.far = far
+		return true
+	}
+}
+
+// pump carries bytes one way, and at last that there are no more, as they may pass, until either end is closed.
 func (l *link) pump(p *pair, from, to net.Conn) {
 	defer p.close()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !l.admit(p) {
+		if !l.admit(p) {
 			return
 		}
 		if _, failed := to.Write(buf[:n]); err != nil || failed != nil {
@@ -182,12 +208,14 @@ func TestLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer upstream.Close() //nolint:errcheck // the test is over
+	ends := make(chan net.Conn, 3)
 	go func() {
 		for {
 			c, err := upstream.Accept()
 			if err != nil {
 				return
 			}
+			ends <- c
 			go func() {
 				buf := make([]byte, 1)
 				for {
@@ -238,6 +266,20 @@ func TestLink(t *testing.T) {
 	c = dialLink(t, l)
 	if send(); !echo(patience) {
 		t.Error("a healed link carries nothing")
+	}
+	l.hole()
+	<-ends
+	_ = (<-ends).Close()
+	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a hole tells that the other end is gone: %v", err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if err := l.heal(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a healed link does not tell it: %v", err)
 	}
 }
 

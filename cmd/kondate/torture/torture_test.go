@@ -41,6 +41,7 @@ type campaign struct {
 
 	mu       sync.Mutex     // guards the rest
 	done     map[string]int // faults by kind
+	foreign  int            // messages that the log took from us
 	troubles []string       // what went wrong that no fault explains
 }
 
@@ -62,13 +63,16 @@ func TestTorture(t *testing.T) {
 	worker.kind.Store(true)
 	healed, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	for _, err := range []error{f.heal(healed), f.limitLog(healed, 0), f.whole(healed)} {
+	for _, err := range []error{f.heal(healed), f.limitLog(healed, 0), f.whole(healed), c.lastStray(healed)} {
 		if err != nil {
 			t.Error(err)
 		}
 	}
 	violations := f.holds(t, c.clients)
 	c.findings()
+	if err := c.clients.ledger.broken(); err != nil {
+		t.Errorf("the ledger was not written to its end: %v", err)
+	}
 	for _, what := range c.troubles {
 		t.Error(what)
 	}
@@ -77,7 +81,7 @@ func TestTorture(t *testing.T) {
 
 func newCampaign(t *testing.T, f *fleet) *campaign {
 	t.Helper()
-	c := &campaign{fleet: f, t: t, turns: map[string]*sync.Mutex{onLog: {}}, done: map[string]int{}}
+	c := &campaign{fleet: f, t: t, turns: map[string]*sync.Mutex{}, done: map[string]int{}}
 	var brokers, members []string
 	for _, b := range f.brokers {
 		brokers = append(brokers, b.name)
@@ -127,8 +131,7 @@ func (c *campaign) run(ctx context.Context) {
 
 // do does one fault and mends it. Two on one process come one after the other.
 func (c *campaign) do(ctx context.Context, f fault) {
-	turn, ok := c.turns[f.On]
-	if ok && f.On != onLog {
+	if turn, is := c.turns[f.On]; is { // a process, no link and not the log
 		turn.Lock()
 		defer turn.Unlock()
 	}
@@ -136,12 +139,13 @@ func (c *campaign) do(ctx context.Context, f fault) {
 	var err error
 	switch disk := c.diskBroker(); {
 	case f.Kind == faultCopies:
-		if c.copies(ctx, r) != nil { // the log is away
+		taken, err := c.copies(ctx, r)
+		if c.strange(taken); err != nil { // the log is away
 			c.count("copies, in vain")
 			return
 		}
 	case f.Kind == faultPoison:
-		c.poison(ctx, r, c.clients.ledger.sessions())
+		c.strange(c.poison(ctx, r, c.clients.ledger.sessions()))
 	case f.Kind == faultFullDisk && disk.disk:
 		if err = disk.fillDisk(); err == nil {
 			<-time.After(f.For)
@@ -215,6 +219,29 @@ func (c *campaign) count(kind string) {
 	c.done[kind]++
 }
 
+// lastStray publishes a result of nobody's dish: a short plan has no poison, or none that the log took, and then the check
+// of what was published past the program would say nothing.
+func (c *campaign) lastStray(ctx context.Context) error {
+	sessions := c.clients.ledger.sessions()
+	if len(sessions) == 0 {
+		return errors.New("no menu was accepted")
+	}
+	return until(ctx, "the log takes a stray result", func(ctx context.Context) error {
+		if !c.publish(ctx, stray(sessions[len(sessions)-1]), "poison") {
+			return errors.New("it took none")
+		}
+		c.strange(1)
+		return nil
+	})
+}
+
+// strange counts what the log took past the program.
+func (c *campaign) strange(taken int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.foreign += taken
+}
+
 // summary prints what the campaign was.
 func (c *campaign) summary(w *worker, violations int) {
 	n := c.clients.ledger.count()
@@ -240,6 +267,7 @@ func (c *campaign) summary(w *worker, violations int) {
 	line("menus accepted", fmt.Sprintf("%d with %d dishes", n.Accepted, n.Dishes))
 	line("retries, pictures, erasures", n.Requests)
 	line("events", events)
+	line("messages of nobody", c.foreign)
 	line("streams followed to the end", fmt.Sprintf("%d of %d", n.Done, n.Followers))
 	line("connections of these", fmt.Sprintf("%d, with %d frames and %d resets", n.Connections, n.Frames, n.Resets))
 	line("reads of rows", n.Reads)

@@ -22,6 +22,7 @@ import (
 type worker struct {
 	seed uint64
 	kind atomic.Bool // it answers everything well
+	away atomic.Bool // it answers nothing
 
 	mu     sync.Mutex // guards failed
 	failed map[string]int
@@ -55,6 +56,9 @@ func (w *worker) answer(stage string, m *nats.Msg) {
 	}
 	if err := json.Unmarshal(m.Data, &request); err != nil || len(request.Items) == 0 {
 		return // a request of nobody we know
+	}
+	if w.away.Load() {
+		return
 	}
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, stage, request.Items[0].ID, request.Epoch, request.Attempt)
