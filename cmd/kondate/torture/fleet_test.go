@@ -54,6 +54,7 @@ func startFleet(tb testing.TB, args ...string) *fleet {
 	tb.Helper()
 	oneFleet.Lock()
 	tb.Cleanup(oneFleet.Unlock)
+	program(tb, "kondate")                         // to build it takes minutes on a busy machine, and the ports below stay free for a moment only
 	dir, err := os.MkdirTemp("", "kondate-fleet-") //nolint:usetesting // it stays when the test fails, and Postgres runs as another user
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // Postgres runs as another user
