@@ -302,19 +302,19 @@ func TestTeamsLeaveRoom(t *testing.T) {
 		}
 		return u
 	}
-	if err := streams.EnsureTeam(t.Context(), js, reader("first"), true); err != nil {
+	if _, err := streams.EnsureTeam(t.Context(), js, reader("first"), true); err != nil {
 		t.Fatal(err)
 	}
-	if err := streams.EnsureTeam(t.Context(), js, reader("second"), true); !errors.Is(err, streams.ErrTooManyTeams) {
+	if _, err := streams.EnsureTeam(t.Context(), js, reader("second"), true); !errors.Is(err, streams.ErrTooManyTeams) {
 		t.Errorf("a team got the consumer that was kept: %v", err)
 	}
-	if err := streams.EnsureTeam(t.Context(), js, reader("first"), true); err != nil {
+	if _, err := streams.EnsureTeam(t.Context(), js, reader("first"), true); err != nil {
 		t.Errorf("the same reader again: %v", err)
 	}
 	other := reader("first")
 	other.Tenant = "b"
 	var incompatible *streams.IncompatibleError
-	if err := streams.EnsureTeam(t.Context(), js, other, true); !errors.As(err, &incompatible) {
+	if _, err := streams.EnsureTeam(t.Context(), js, other, true); !errors.As(err, &incompatible) {
 		t.Errorf("the consumer of another tenant was taken: %v", err)
 	}
 	for _, want := range []bool{true, false} {

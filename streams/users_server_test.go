@@ -49,7 +49,7 @@ func newGuests(t *testing.T, who ...[4]string) *guests {
 	}
 	for _, u := range users {
 		if u.Role == streams.RoleReader {
-			if err := streams.EnsureTeam(t.Context(), js, u, false); err != nil {
+			if _, err := streams.EnsureTeam(t.Context(), js, u, false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -165,7 +165,7 @@ func TestUsersAreReloaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.seeds["late"] = string(seed)
-	if err := streams.EnsureTeam(t.Context(), js, late, false); err != nil {
+	if _, err := streams.EnsureTeam(t.Context(), js, late, false); err != nil {
 		t.Fatal(err)
 	}
 	gone, _ := g.conn(t, "alpha")
