@@ -95,7 +95,7 @@ func (f *fleet) startNATS() {
 	var urls, routes []string
 	for i := range names {
 		urls = append(urls, fmt.Sprintf("nats://kondate:%s@127.0.0.1:%d", composeSecrets["NATS_PASSWORD"], ports[3*i]))
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+1]))
+		routes = append(routes, fmt.Sprintf("nats://kondate:%s@127.0.0.1:%d", composeSecrets["NATS_CLUSTER_PASSWORD"], ports[3*i+1]))
 		f.monitors = append(f.monitors, fmt.Sprintf("http://127.0.0.1:%d", ports[3*i+2]))
 	}
 	f.nats = strings.Join(urls, ",")

@@ -31,7 +31,7 @@ const deployRoot = "../.."
 // composeSecrets are what an operator fills into .env.
 var composeSecrets = map[string]string{
 	// The broker's configuration would take an unquoted 1e3… for a number.
-	"NATS_PASSWORD": "1e3456", "POSTGRES_PASSWORD": "p", "GRAFANA_ADMIN_PASSWORD": "g", "PROMETHEUS_KEY": "kdt_",
+	"NATS_PASSWORD": "1e3456", "NATS_CLUSTER_PASSWORD": "2e3456", "POSTGRES_PASSWORD": "p", "GRAFANA_ADMIN_PASSWORD": "g", "PROMETHEUS_KEY": "kdt_",
 	"KONDATE_AUTH_TOKEN_SECRET": "0123456789abcdef0123456789abcdef",
 }
 
@@ -237,7 +237,9 @@ func exampleEnv(t *testing.T) map[string]string {
 
 // The broker's own parser reads its configuration.
 func TestNATSConfiguration(t *testing.T) {
-	t.Setenv("NATS_PASSWORD", `"1e3456"`) // as docker-compose.yml gives it
+	for name, value := range environmentOf(composeProject(t).Services["nats-1"]) {
+		t.Setenv(name, value)
+	}
 	opts, err := server.ProcessConfigFile(filepath.Join(deployRoot, "deploy/nats/nats.conf"))
 	if err != nil {
 		t.Fatal(err)
@@ -251,6 +253,13 @@ func TestNATSConfiguration(t *testing.T) {
 		t.Errorf("the password is %q", opts.Password)
 	case len(opts.Routes) != 3 || opts.Cluster.Name == "":
 		t.Errorf("routes %v of cluster %q", opts.Routes, opts.Cluster.Name)
+	case opts.Cluster.Username != "kondate" || opts.Cluster.Password != "2e3456":
+		t.Errorf("%q with the password %q may join the cluster", opts.Cluster.Username, opts.Cluster.Password)
+	}
+	for _, route := range opts.Routes {
+		if route.User.String() != "kondate:2e3456" {
+			t.Errorf("the route %s does not say who it is", route)
+		}
 	}
 	var most ByteSize
 	if err := most.UnmarshalText([]byte(exampleEnv(t)["KONDATE_NATS_MAX_BYTES"])); err != nil {
