@@ -17,6 +17,7 @@ import (
 
 // guests are the users of a server, and how they reach it.
 type guests struct {
+	t     *testing.T
 	url   string
 	seeds map[string]string
 	users map[string]streams.User
@@ -28,18 +29,18 @@ type guests struct {
 
 // onBothServers runs a test on a nats-server of somebody's own and on the embedded one: a role is the same in both. Users
 // are written name, role, tenant, stage; the first one is an admin. There are the streams, and the readers' consumers.
-func onBothServers(t *testing.T, who [][4]string, test func(t *testing.T, g *guests)) {
+func onBothServers(t *testing.T, who [][4]string, test func(g *guests)) {
 	t.Helper()
 	t.Run("Configured", func(t *testing.T) {
 		t.Parallel()
-		test(t, newGuests(t, who...))
+		test(newGuests(t, who...))
 	})
 	t.Run("Embedded", func(t *testing.T) {
 		t.Parallel()
 		g, users := newUsers(t, who)
 		g.url = start(t, streams.ServerConfig{StoreDir: t.TempDir(), Listen: "127.0.0.1:0", Users: users, ChannelPrefix: "sse"}).URL()
 		g.prepare(t, users)
-		test(t, g)
+		test(g)
 	})
 }
 
@@ -57,7 +58,7 @@ func newGuests(t *testing.T, who ...[4]string) *guests {
 
 func newUsers(t *testing.T, who [][4]string) (*guests, []streams.User) {
 	t.Helper()
-	g := &guests{seeds: map[string]string{}, users: map[string]streams.User{}}
+	g := &guests{t: t, seeds: map[string]string{}, users: map[string]streams.User{}}
 	var users []streams.User
 	for _, w := range who {
 		u, seed, err := streams.NewUser(w[0], streams.UserRole(w[1]), w[2], w[3], time.Now())

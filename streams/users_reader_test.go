@@ -23,8 +23,8 @@ func TestReaderReads(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"alpha", "reader", "a"}, {"everything", "reader", "*"}}, readerReads)
 }
 
-func readerReads(t *testing.T, g *guests) {
-	t.Helper()
+func readerReads(g *guests) {
+	t := g.t
 	admin := g.jetStream(t, "ops")
 	g.append(t, admin, "a")
 	g.append(t, admin, "b")
@@ -184,8 +184,8 @@ func TestReaderMayNot(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"alpha", "reader", "a"}, {"beta", "reader", "b"}}, readerMayNot)
 }
 
-func readerMayNot(t *testing.T, g *guests) {
-	t.Helper()
+func readerMayNot(g *guests) {
+	t := g.t
 	admin := g.jetStream(t, "ops")
 	g.append(t, admin, "a")
 	g.append(t, admin, "b")

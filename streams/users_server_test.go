@@ -18,8 +18,8 @@ func TestServerMayNot(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"kondate", "server"}}, serverMayNot)
 }
 
-func serverMayNot(t *testing.T, g *guests) {
-	t.Helper()
+func serverMayNot(g *guests) {
+	t := g.t
 	if _, err := nats.Connect(g.url); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("nobody connected: %v", err)
 	}
@@ -59,8 +59,8 @@ func TestAdmin(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"alpha", "reader", "a"}}, adminMayNot)
 }
 
-func adminMayNot(t *testing.T, g *guests) {
-	t.Helper()
+func adminMayNot(g *guests) {
+	t := g.t
 	js := g.jetStream(t, "ops")
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other"}}); err != nil {
 		t.Errorf("an admin cannot make a stream: %v", err)

@@ -16,8 +16,8 @@ func TestWorkerAnswers(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"kondate", "server"}, {"one", "worker", "a", "allergen"}, {"all", "worker", "*", "task6"}}, workerAnswers)
 }
 
-func workerAnswers(t *testing.T, g *guests) {
-	t.Helper()
+func workerAnswers(g *guests) {
+	t := g.t
 	asker, _ := g.conn(t, "kondate")
 	for name, subject := range map[string]string{"one": streams.WorkSubject("a", menu.Allergen), "all": streams.WorkFilter(menu.Task6)} {
 		worker, denied := g.conn(t, name)
@@ -64,8 +64,8 @@ func TestWorkerMayNot(t *testing.T) {
 	onBothServers(t, [][4]string{{"ops", "admin"}, {"one", "worker", "a", "allergen"}}, workerMayNot)
 }
 
-func workerMayNot(t *testing.T, g *guests) {
-	t.Helper()
+func workerMayNot(g *guests) {
+	t := g.t
 	admin := g.jetStream(t, "ops")
 	g.append(t, admin, "a")
 	before := g.state(t, admin)

@@ -13,11 +13,11 @@ import (
 	"kondate/streams"
 )
 
-// hasConsumer says whether the log of a data dir has the consumer of a reader.
-func hasConsumer(t *testing.T, dir, name string) bool {
+// hasConsumer says whether the log of a data dir has the consumer of the reader team.
+func hasConsumer(t *testing.T, dir string) bool {
 	t.Helper()
 	a := aloneOn(t, dir)
-	_, err := a.js.Consumer(t.Context(), streams.EventStream, streams.TeamConsumer(name))
+	_, err := a.js.Consumer(t.Context(), streams.EventStream, streams.TeamConsumer("team"))
 	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Error(err)
 	}
@@ -42,17 +42,17 @@ func TestUsersWithoutServe(t *testing.T) {
 	_, port, _ := net.SplitHostPort(taken.Addr().String())
 	settings := []string{"--nats-listen", "0.0.0.0:" + port, "--nats-users-file", filepath.Join(dir, "users.json"), "--nats-tls-ca", "/does/not/exist", "--nats-tls-cert", "/does/not/exist", "--nats-tls-key", "/does/not/exist"}
 	kondateIn(t, dir, exitOK, append(reader, settings...)...)
-	if !hasConsumer(t, dir, "team") {
+	if !hasConsumer(t, dir) {
 		t.Error("the reader has no consumer")
 	}
 
 	// On a data dir without that user, the consumer stays: it is another user's.
 	_, stderr := kondateIn(t, dir, exitFailed, "access", "nats", "remove", "team", "--nats-users-file", filepath.Join(dir, "others.json"))
-	if !strings.Contains(stderr, "there is no user team") || !hasConsumer(t, dir, "team") {
+	if !strings.Contains(stderr, "there is no user team") || !hasConsumer(t, dir) {
 		t.Errorf("the consumer of a user who is in another file was removed: %s", stderr)
 	}
 	stdout, _ := kondateIn(t, dir, exitOK, append([]string{"access", "nats", "remove", "team"}, settings...)...)
-	if !strings.Contains(stdout, "team.nk") || hasConsumer(t, dir, "team") {
+	if !strings.Contains(stdout, "team.nk") || hasConsumer(t, dir) {
 		t.Errorf("the consumer of a user who was removed is there: %s", stdout)
 	}
 	// Its old seed is in the way of the next one, who is told.
@@ -78,7 +78,7 @@ func TestAddingIsUndone(t *testing.T) {
 		if _, err := os.Stat(seed); err == nil {
 			t.Errorf("%s: the seed of nobody is there", name)
 		}
-		if hasConsumer(t, dir, "team") {
+		if hasConsumer(t, dir) {
 			t.Errorf("%s: the consumer of nobody is there", name)
 		}
 	}
@@ -87,7 +87,7 @@ func TestAddingIsUndone(t *testing.T) {
 	add := []string{"access", "nats", "add", "team", "--role", "reader", "--tenant", "public", "--seed-file"}
 	kondateIn(t, dir, exitOK, append(add, kept)...)
 	kondateIn(t, dir, exitFailed, append(add, seed, "--nats-users-file", filepath.Join(dir, "no", "such", "users.json"))...)
-	if !hasConsumer(t, dir, "team") {
+	if !hasConsumer(t, dir) {
 		t.Error("the consumer of another user was removed")
 	}
 }

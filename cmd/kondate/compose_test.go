@@ -236,7 +236,7 @@ func exampleEnv(t *testing.T) map[string]string {
 }
 
 // The broker's own parser reads its configuration.
-func TestNATSConfiguration(t *testing.T) {
+func TestNATSConfiguration(t *testing.T) { //nolint:paralleltest // it sets the environment
 	for name, value := range environmentOf(composeProject(t).Services["nats-1"]) {
 		t.Setenv(name, value)
 	}
