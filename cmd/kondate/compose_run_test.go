@@ -41,6 +41,10 @@ func natsServer() {
 	}
 	s.ConfigureLogger()
 	s.Start()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the parent
+		s.Shutdown()
+	}()
 	s.WaitForShutdown()
 }
 
@@ -116,6 +120,9 @@ func (f *fleet) startNATS() {
 		cmd.Env = append(append(os.Environ(), asNATS+"=1"), variables(environmentOf(service))...)
 		log := &syncBuffer{}
 		cmd.Stdout, cmd.Stderr = log, log
+		if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+			f.t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			f.t.Fatal(err)
 		}
@@ -318,7 +325,7 @@ func fetch(url, key string) (string, error) {
 // eventually tries something until it succeeds.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(patience)
 	for {
