@@ -29,33 +29,33 @@ var ErrTooManyTeams = errors.New("the log has no room for another consumer")
 func TeamConsumer(name string) string { return "team-" + name }
 
 // EnsureTeam makes the durable pull consumer of a reader, which begins with the oldest event or, with onlyNew, with the
-// next one. One that is there already stays where it is, if it is the reader's.
-func EnsureTeam(ctx context.Context, js jetstream.JetStream, reader User, onlyNew bool) error {
+// next one, and says whether it was made. One that is there already stays where it is, if it is the reader's.
+func EnsureTeam(ctx context.Context, js jetstream.JetStream, reader User, onlyNew bool) (made bool, err error) {
 	if err := reader.check(); err != nil {
-		return err
+		return false, err
 	}
 	stream, err := js.Stream(ctx, EventStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("there is no log yet, start kondate serve once: %w", err)
+		return false, fmt.Errorf("there is no log yet, start kondate serve once: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("look for stream %s: %w", EventStream, err)
+		return false, fmt.Errorf("look for stream %s: %w", EventStream, err)
 	}
 	name, filter := TeamConsumer(reader.Name), reader.events()
 	have, err := stream.Consumer(ctx, name)
 	if err == nil {
 		cfg := have.CachedInfo().Config
-		return compatible("consumer "+name, "kondate access nats remove "+reader.Name+" takes it away", []setting{
+		return false, compatible("consumer "+name, "it may be in use: take another name; if it is not, add "+reader.Name+" for its tenant and remove that (kondate access nats)", []setting{
 			{"filter_subject", cfg.FilterSubject, filter},
 			{"deliver_subject", cfg.DeliverSubject, ""},
 			{"ack_policy", cfg.AckPolicy, jetstream.AckExplicitPolicy},
 		})
 	}
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return fmt.Errorf("look for consumer %s: %w", name, err)
+		return false, fmt.Errorf("look for consumer %s: %w", name, err)
 	}
 	if n, limit := stream.CachedInfo().State.Consumers, stream.CachedInfo().Config.MaxConsumers; limit > 0 && n >= limit-freeConsumers {
-		return fmt.Errorf("%w: it has %d of %d, and %d are kept for kondate itself: remove a reader that is not needed (kondate access nats list)",
+		return false, fmt.Errorf("%w: it has %d of %d, and %d are kept for kondate itself: remove a reader that is not needed (kondate access nats list)",
 			ErrTooManyTeams, n, limit, freeConsumers)
 	}
 	want := jetstream.ConsumerConfig{
@@ -68,12 +68,12 @@ func EnsureTeam(ctx context.Context, js jetstream.JetStream, reader User, onlyNe
 	}
 	_, err = stream.CreateConsumer(ctx, want)
 	if errors.Is(err, jetstream.ErrMaximumConsumersLimit) {
-		return fmt.Errorf("%w: %w: remove a reader that is not needed (kondate access nats list)", ErrTooManyTeams, err)
+		return false, fmt.Errorf("%w: %w: remove a reader that is not needed (kondate access nats list)", ErrTooManyTeams, err)
 	}
 	if err != nil {
-		return fmt.Errorf("make consumer %s: %w", name, err)
+		return false, fmt.Errorf("make consumer %s: %w", name, err)
 	}
-	return nil
+	return true, nil
 }
 
 // RemoveTeam takes the consumer of a reader away, and says whether there was one.

@@ -46,7 +46,7 @@ func TestEmbeddedUsers(t *testing.T) {
 		}
 	}
 	js = embeddedJetStream(t, srv)
-	if err := streams.EnsureTeam(t.Context(), js, reader, false); err != nil {
+	if _, err := streams.EnsureTeam(t.Context(), js, reader, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := srv.SetUsers([]streams.User{reader}); err != nil {

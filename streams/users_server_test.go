@@ -2,125 +2,24 @@ package streams_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/streams"
-	"kondate/streams/natstest"
 )
 
-// guests is a nats-server of somebody's own, configured by a file that includes the accounts of the users.
-type guests struct {
-	dir   string
-	url   string
-	seeds map[string]string
-	users map[string]streams.User
-	ns    *server.Server
-}
-
-// newGuests starts a server for users that are written name:role:tenant:stage, the first of which is an admin, and makes
-// the streams and the readers' consumers.
-func newGuests(t *testing.T, who ...[4]string) *guests {
-	t.Helper()
-	g := &guests{seeds: map[string]string{}, users: map[string]streams.User{}}
-	var users []streams.User
-	for _, w := range who {
-		u, seed, err := streams.NewUser(w[0], streams.UserRole(w[1]), w[2], w[3], time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.seeds[u.Name], g.users[u.Name] = string(seed), u
-		users = append(users, u)
-	}
-	dir := t.TempDir()
-	g.dir = dir
-	g.configure(t, users)
-	g.ns = natstest.Configured(t, dir, "accounts {\n  include ./kondate-accounts.conf\n}\n")
-	g.url = g.ns.ClientURL()
-	js := g.jetStream(t, who[0][0])
-	if err := streams.Ensure(t.Context(), js, streams.Topology{Replicas: 1, MaxBytes: 1 << 28, AckWait: natstest.AckWait}); err != nil {
-		t.Fatal(err)
-	}
-	for _, u := range users {
-		if u.Role == streams.RoleReader {
-			if err := streams.EnsureTeam(t.Context(), js, u, false); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return g
-}
-
-// configure writes what the server includes.
-func (g *guests) configure(t *testing.T, users []streams.User) {
-	t.Helper()
-	text, err := streams.UsersConfig(users, "sse")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(g.dir, "kondate-accounts.conf"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// conn connects as a user; with no name, as nobody. What the server forbids arrives in denied.
-func (g *guests) conn(t *testing.T, name string) (nc *nats.Conn, denied func() error) {
-	t.Helper()
-	user, err := streams.SeedOption(g.seeds[name])
-	if err != nil {
-		t.Fatal(err)
-	}
-	errs := make(chan error, 1000)
-	nc, err = nats.Connect(g.url, user, nats.Name(name), nats.CustomInboxPrefix("_INBOX."+name), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc, func() error {
-		if err := nc.Flush(); err != nil { // the server has answered everything before the pong
-			return err
-		}
-		var all []error
-		for {
-			select {
-			case err := <-errs:
-				all = append(all, err)
-			case <-time.After(50 * time.Millisecond): // the client hands errors on in a goroutine of its own
-				return errors.Join(all...)
-			}
-		}
-	}
-}
-
-func (g *guests) jetStream(t *testing.T, name string) jetstream.JetStream {
-	t.Helper()
-	nc, _ := g.conn(t, name)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
-// append writes a menu of three events for a tenant, past kondate.
-func (g *guests) append(t *testing.T, js jetstream.JetStream, tenant string) {
-	t.Helper()
-	for _, event := range []string{"menu.submitted", "allergen.completed", "menu.completed"} {
-		if _, err := js.Publish(t.Context(), "menu.evt."+tenant+".s1."+event, []byte(`{"of":"`+tenant+`"}`)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestUsersServer(t *testing.T) {
+// The role server does what kondate's processes do (a whole menu runs with it in cmd/kondate), and no more.
+func TestServerMayNot(t *testing.T) {
 	t.Parallel()
-	g := newGuests(t, [4]string{"ops", "admin"}, [4]string{"kondate", "server"})
+	onBothServers(t, [][4]string{{"ops", "admin"}, {"kondate", "server"}}, serverMayNot)
+}
+
+func serverMayNot(g *guests) {
+	t := g.t
 	if _, err := nats.Connect(g.url); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("nobody connected: %v", err)
 	}
@@ -144,13 +43,56 @@ func TestUsersServer(t *testing.T) {
 			t.Errorf("the role server may publish on %s: %v", subject, err)
 		}
 	}
-	for _, subject := range []string{">", "$SYS.>", "menu.evt.>"} {
+	for _, subject := range []string{">", "$SYS.>", "$JS.>", "menu.evt.>", "menu.retry.>", "menu.work.>"} {
 		if _, err := nc.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
 		}
 		if err := denied(); !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("the role server may subscribe to %s: %v", subject, err)
 		}
+	}
+}
+
+// An admin does everything in the account of the menus, and sees nothing of a reader's account or of the system's.
+func TestAdmin(t *testing.T) {
+	t.Parallel()
+	onBothServers(t, [][4]string{{"ops", "admin"}, {"alpha", "reader", "a"}}, adminMayNot)
+}
+
+func adminMayNot(g *guests) {
+	t := g.t
+	js := g.jetStream(t, "ops")
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other"}}); err != nil {
+		t.Errorf("an admin cannot make a stream: %v", err)
+	}
+	if err := js.DeleteStream(t.Context(), "OTHER"); err != nil {
+		t.Errorf("an admin cannot delete a stream: %v", err)
+	}
+	for _, subject := range []string{
+		"$SYS.REQ.SERVER.PING", "$SYS.REQ.SERVER.PING.VARZ", "$SYS.REQ.ACCOUNT.KONDATE-team-alpha.CONNZ", "$SYS.REQ.ACCOUNT.KONDATE-team-alpha.SUBSZ", "$SYS.REQ.CLAIMS.LIST",
+	} {
+		if msg, err := js.Conn().Request(subject, nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+			t.Errorf("an admin is answered on %s: %+v, %v", subject, msg, err)
+		}
+	}
+	heard := g.listen(t, "ops", ">")
+	alpha, _ := g.conn(t, "alpha") // which the system's account is told
+	if err := alpha.Publish("private", nil); err != nil {
+		t.Fatal(err)
+	}
+	question := api + "CONSUMER.INFO.MENU_EVENTS.team-alpha" // comes into the account of the menus
+	if _, err := alpha.Request(question, nil, patience); err != nil {
+		t.Fatal(err)
+	}
+	asked := false
+	for _, msg := range heard() {
+		asked = asked || msg.Subject == question
+		if msg.Subject == "private" || strings.HasPrefix(msg.Subject, "$SYS.") {
+			t.Errorf("an admin hears %s: %s", msg.Subject, msg.Data)
+		}
+	}
+	if !asked {
+		t.Error("an admin does not hear what is asked in its own account: the check above sees nothing")
 	}
 }
 
@@ -165,7 +107,7 @@ func TestUsersAreReloaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.seeds["late"] = string(seed)
-	if err := streams.EnsureTeam(t.Context(), js, late, false); err != nil {
+	if _, err := streams.EnsureTeam(t.Context(), js, late, false); err != nil {
 		t.Fatal(err)
 	}
 	gone, _ := g.conn(t, "alpha")

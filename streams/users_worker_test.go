@@ -13,7 +13,11 @@ import (
 // A worker takes the requests of its stage and answers them, several times each.
 func TestWorkerAnswers(t *testing.T) {
 	t.Parallel()
-	g := newGuests(t, [4]string{"ops", "admin"}, [4]string{"kondate", "server"}, [4]string{"one", "worker", "a", "allergen"}, [4]string{"all", "worker", "*", "task6"})
+	onBothServers(t, [][4]string{{"ops", "admin"}, {"kondate", "server"}, {"one", "worker", "a", "allergen"}, {"all", "worker", "*", "task6"}}, workerAnswers)
+}
+
+func workerAnswers(g *guests) {
+	t := g.t
 	asker, _ := g.conn(t, "kondate")
 	for name, subject := range map[string]string{"one": streams.WorkSubject("a", menu.Allergen), "all": streams.WorkFilter(menu.Task6)} {
 		worker, denied := g.conn(t, name)
@@ -57,7 +61,11 @@ func TestWorkerAnswers(t *testing.T) {
 
 func TestWorkerMayNot(t *testing.T) {
 	t.Parallel()
-	g := newGuests(t, [4]string{"ops", "admin"}, [4]string{"one", "worker", "a", "allergen"})
+	onBothServers(t, [][4]string{{"ops", "admin"}, {"one", "worker", "a", "allergen"}}, workerMayNot)
+}
+
+func workerMayNot(g *guests) {
+	t := g.t
 	admin := g.jetStream(t, "ops")
 	g.append(t, admin, "a")
 	before := g.state(t, admin)

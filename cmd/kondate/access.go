@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"text/tabwriter"
 	"time"
 
@@ -48,12 +46,12 @@ func mayDo(role access.Role) string {
 // Run prints which mode is in force, the keys, and what each role may do.
 func (c accessShowCommand) Run(env environment) error {
 	report := accessReport{Mode: c.Auth.Mode, Keys: []shownKey{}, Roles: map[string]string{}}
-	found, err := readConnection(c.DataDir)
-	switch {
-	case err == nil && found.AuthMode != "" && found.alive():
-		report.Mode, report.Server = found.AuthMode, found.HTTPURL
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	found, err := findServe(c.DataDir)
+	if err != nil {
 		return err
+	}
+	if found.AuthMode != "" {
+		report.Mode, report.Server = found.AuthMode, found.HTTPURL
 	}
 	path, now := keysStore{c.DataDir, c.Auth.KeysFile}.path(), time.Now()
 	keys, err := access.ReadKeys(path)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -27,12 +26,14 @@ type accessNATSCommand struct {
 	Config natsConfigCommand `cmd:"" help:"Print the accounts of the users for the configuration of a nats-server of your own."`
 }
 
-// usersPath is the file that is named, or that the server on the data dir reads, or would read.
-func usersPath(s Storage) string {
-	if found, err := readConnection(s.DataDir); err == nil && s.NATS.UsersFile == "" && found.NATSUsers != "" {
-		return found.NATSUsers
+// usersPath is the file that is named, or that the server on the data dir reads, or would read; running is that server,
+// zero if there is none.
+func usersPath(s Storage) (path string, running connection, err error) {
+	running, err = findServe(s.DataDir)
+	if s.NATS.UsersFile == "" && running.NATSUsers != "" {
+		return running.NATSUsers, running, err
 	}
-	return natsUsersFile(s.NATS, s.DataDir)
+	return natsUsersFile(s.NATS, s.DataDir), running, err
 }
 
 type natsAddCommand struct {
@@ -64,7 +65,7 @@ type addedUser struct {
 }
 
 // Run makes the user.
-func (c natsAddCommand) Run(ctx context.Context, env environment) (err error) {
+func (c natsAddCommand) Run(ctx context.Context, env environment) error {
 	role, tenant := streams.UserRole(c.Role), c.Tenant
 	switch {
 	case role == streams.RoleReader && tenant == "":
@@ -78,38 +79,19 @@ func (c natsAddCommand) Run(ctx context.Context, env environment) (err error) {
 	if err != nil {
 		return usage(err)
 	}
-	path := usersPath(c.Storage)
-	if users, err := readNATSUsers(path); err != nil {
+	path, running, err := usersPath(c.Storage)
+	if err != nil {
 		return err
-	} else if taken(users, c.Name) {
-		return takenError(c.Name, path)
 	}
 	answer := addedUser{User: user, SeedFile: c.SeedFile}
 	if answer.SeedFile == "" {
 		answer.SeedFile = c.Name + ".nk"
 	}
 	if role == streams.RoleReader {
-		if err := c.makeConsumer(ctx, env, user); err != nil {
-			return err
-		}
 		answer.Consumer = streams.TeamConsumer(c.Name)
 	}
-	if err := writeSeed(answer.SeedFile, seed); err != nil {
+	if err := c.admit(ctx, env, path, answer, seed); err != nil {
 		return err
-	}
-	if c.NATS.UsersFile == "" {
-		if err := prepareDataDir(c.DataDir); err != nil {
-			return err
-		}
-	}
-	err = changeUsers(ctx, path, func(users []streams.User) ([]streams.User, error) {
-		if taken(users, c.Name) {
-			return nil, takenError(c.Name, path)
-		}
-		return append(users, user), nil
-	})
-	if err != nil {
-		return errors.Join(err, os.Remove(answer.SeedFile))
 	}
 	if c.JSON {
 		return printJSON(env.stdout, answer)
@@ -118,17 +100,59 @@ func (c natsAddCommand) Run(ctx context.Context, env environment) (err error) {
 	if answer.Consumer != "" {
 		fmt.Fprintf(env.stdout, "It reads with the consumer %s of the stream %s.\n", answer.Consumer, streams.EventStream)
 	}
-	printTakeUp(env.stdout, c.Storage)
+	printTakeUp(env.stdout, c.Storage, running)
 	return nil
 }
 
-func (c natsAddCommand) makeConsumer(ctx context.Context, env environment, user streams.User) (err error) {
-	a, err := openLogBeside(ctx, c.Storage, newLogger(env.stderr, slog.LevelWarn))
-	if err != nil {
+// admit makes what a user needs and then, last, the user; if that fails, none of it stays.
+func (c natsAddCommand) admit(ctx context.Context, env environment, path string, made addedUser, seed []byte) (err error) {
+	if users, err := readNATSUsers(path); err != nil {
+		return err
+	} else if taken(users, c.Name) {
+		return takenError(c.Name, path)
+	}
+	var a *app // to the log, which a reader has a consumer of
+	if made.Consumer != "" {
+		if a, err = openLogBeside(ctx, c.Storage, newLogger(env.stderr, slog.LevelWarn)); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, a.stop(ctx)) }()
+	}
+	if c.NATS.UsersFile == "" {
+		if err := prepareDataDir(c.DataDir); err != nil {
+			return err
+		}
+	}
+	var undo []func() error
+	defer func() {
+		for _, back := range slices.Backward(undo) {
+			if err != nil {
+				err = errors.Join(err, back())
+			}
+		}
+	}()
+	if err := writeSeed(ctx, made.SeedFile, seed); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.stop(ctx)) }()
-	return streams.EnsureTeam(ctx, a.js, user, c.FromNow)
+	undo = append(undo, func() error { return os.Remove(made.SeedFile) })
+	if made.Consumer != "" {
+		fresh, err := streams.EnsureTeam(ctx, a.js, made.User, c.FromNow)
+		if err != nil {
+			return err
+		}
+		if fresh {
+			undo = append(undo, func() error {
+				_, err := streams.RemoveTeam(context.WithoutCancel(ctx), a.js, c.Name)
+				return err
+			})
+		}
+	}
+	return changeUsers(ctx, path, func(users []streams.User) ([]streams.User, error) {
+		if taken(users, c.Name) {
+			return nil, takenError(c.Name, path)
+		}
+		return append(users, made.User), nil
+	})
 }
 
 func taken(users []streams.User, name string) bool {
@@ -139,20 +163,14 @@ func takenError(name, path string) error {
 	return fmt.Errorf("there is a user %s already in %s: take another name, or remove that one (kondate access nats remove %s)", name, path, name)
 }
 
-// writeSeed writes a file for its owner alone, and over none.
-func writeSeed(path string, seed []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller names the file
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("the file %s exists, and may be somebody's seed: move it away, or name another one with --seed-file", path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the seed: %w", err)
-	}
-	_, err = file.Write(append(seed, '\n'))
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write the seed: %w", err)
-	}
-	return nil
+// writeSeed writes a file for its owner alone, whole or not at all, and over none.
+func writeSeed(ctx context.Context, path string, seed []byte) error {
+	return access.ChangeFile(ctx, path, func(raw []byte) ([]byte, error) {
+		if raw != nil {
+			return nil, fmt.Errorf("the file %s exists: delete it if it is the seed of a user who was removed; it may be somebody else's, then name another one with --seed-file", path)
+		}
+		return append(seed, '\n'), nil
+	})
 }
 
 func changeUsers(ctx context.Context, path string, fn func([]streams.User) ([]streams.User, error)) error {
@@ -173,14 +191,13 @@ func changeUsers(ctx context.Context, path string, fn func([]streams.User) ([]st
 }
 
 // printTakeUp says what makes a change count.
-func printTakeUp(out io.Writer, s Storage) {
-	found, err := readConnection(s.DataDir)
+func printTakeUp(out io.Writer, s Storage, running connection) {
 	switch {
-	case s.NATS.URL != "" || (err == nil && found.NATSSocket == "" && found.NATSURL != ""):
+	case s.NATS.URL != "" || (running.NATSSocket == "" && running.NATSURL != ""):
 		fmt.Fprintln(out, "Put the output of kondate access nats config into your nats-server and reload it, twice for a new reader (docs/access.md).")
-	case err == nil && found.NATSUsers != "":
+	case running.NATSUsers != "":
 		fmt.Fprintln(out, "The kondate serve that runs takes the change by itself, within a few seconds.")
-	case err == nil:
+	case running.NATSSocket != "":
 		fmt.Fprintln(out, "The kondate serve that runs was started without users: start it anew.")
 	}
 }
@@ -196,7 +213,10 @@ func (natsListCommand) Help() string { return "Example: kondate access nats list
 
 // Run lists the users.
 func (c natsListCommand) Run(env environment) error {
-	path := usersPath(c.Storage)
+	path, _, err := usersPath(c.Storage)
+	if err != nil {
+		return err
+	}
 	users, err := readNATSUsers(path)
 	if err != nil {
 		return err
@@ -230,29 +250,28 @@ type natsRemoveCommand struct {
 // Help is shown below the flags.
 func (natsRemoveCommand) Help() string { return "Example: kondate access nats remove reporting" }
 
-// errNoUser says that no user has a name.
-var errNoUser = errors.New("there is no such user (kondate access nats list shows them)")
-
-// Run removes the user first, for that must not depend on the broker; then the consumer of a reader, also one that an
-// earlier removal could not reach.
+// Run removes the user first, for that must not depend on the broker; then the consumer of a reader. A consumer goes only
+// with a user: whoever runs the command on the wrong data dir would take a team's place in the log away.
 func (c natsRemoveCommand) Run(ctx context.Context, env environment) (err error) {
-	path, reader := usersPath(c.Storage), true
-	missing := changeUsers(ctx, path, func(users []streams.User) ([]streams.User, error) {
+	path, running, err := usersPath(c.Storage)
+	if err != nil {
+		return err
+	}
+	var user streams.User
+	err = changeUsers(ctx, path, func(users []streams.User) ([]streams.User, error) {
 		i := slices.IndexFunc(users, func(u streams.User) bool { return u.Name == c.Name })
 		if i < 0 {
-			return nil, fmt.Errorf("user %s in %s: %w", c.Name, path, errNoUser)
+			return nil, fmt.Errorf("there is no user %s in %s, and nothing was removed (kondate access nats list shows the users)", c.Name, path)
 		}
-		reader = users[i].Role == streams.RoleReader
+		user = users[i]
 		return slices.Delete(users, i, i+1), nil
 	})
-	if missing != nil && !errors.Is(missing, errNoUser) {
-		return missing
+	if err != nil {
+		return err
 	}
-	if missing == nil {
-		fmt.Fprintf(env.stdout, "User %s is removed from %s.\n", c.Name, shortPath(path))
-		printTakeUp(env.stdout, c.Storage)
-	}
-	if !reader {
+	fmt.Fprintf(env.stdout, "User %s is removed from %s; the seed, %s.nk, can be deleted.\n", c.Name, shortPath(path), c.Name)
+	printTakeUp(env.stdout, c.Storage, running)
+	if user.Role != streams.RoleReader {
 		return nil
 	}
 	a, err := openLogBeside(ctx, c.Storage, newLogger(env.stderr, slog.LevelWarn))
@@ -261,13 +280,13 @@ func (c natsRemoveCommand) Run(ctx context.Context, env environment) (err error)
 		var gone bool
 		if gone, err = streams.RemoveTeam(ctx, a.js, c.Name); gone {
 			fmt.Fprintf(env.stdout, "The consumer %s is removed.\n", streams.TeamConsumer(c.Name))
-			return nil
 		}
 	}
 	if err != nil {
-		err = fmt.Errorf("a consumer %s may still be there, give the same command again when NATS can be reached: %w", streams.TeamConsumer(c.Name), err)
+		return fmt.Errorf("the user is removed, its consumer %s is not: once NATS can be reached, add %s again with --role reader --tenant '%s', and remove it again: %w",
+			streams.TeamConsumer(c.Name), c.Name, user.Tenant, err)
 	}
-	return errors.Join(missing, err)
+	return nil
 }
 
 type natsConfigCommand struct {
@@ -284,7 +303,10 @@ func (natsConfigCommand) Help() string {
 
 // Run prints the accounts.
 func (c natsConfigCommand) Run(env environment) error {
-	path := usersPath(c.Storage)
+	path, _, err := usersPath(c.Storage)
+	if err != nil {
+		return err
+	}
 	users, err := readNATSUsers(path)
 	if err != nil {
 		return err

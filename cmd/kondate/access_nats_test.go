@@ -222,7 +222,7 @@ func TestNATSUserErrors(t *testing.T) {
 		"Twice":           {[]string{"add", "ops", "--role", "admin"}, exitFailed, "already"},
 		"SeedIsThere":     {[]string{"add", "x", "--role", "admin", "--seed-file", there}, exitFailed, "--seed-file"},
 		"WritableFile":    {[]string{"list", "--nats-users-file", open}, exitFailed, "chmod 600"},
-		"NobodyToRemove":  {[]string{"remove", "y", "--nats-url", "nats://127.0.0.1:1"}, exitFailed, "there is no such user"},
+		"NobodyToRemove":  {[]string{"remove", "y", "--nats-url", "nats://127.0.0.1:1"}, exitFailed, "there is no user y"},
 		"NoUsers":         {[]string{"config", "--nats-users-file", there + ".json"}, exitFailed, "access nats add"},
 	} {
 		_, stderr := kondateIn(t, dir, c.code, append([]string{"access", "nats"}, c.args...)...)

@@ -201,7 +201,8 @@ func TestEveryRouteKeepsTenantsApart(t *testing.T) {
 		check := func(who, target, key string, status int) {
 			t.Helper()
 			got, header, body := g.ask(t, method, target, key, want.body)
-			if strings.Contains(target, "?") && got == http.StatusBadRequest && strings.Contains(body, "a parameter that this route does not know") {
+			known := want.token && strings.Contains(target, "?token=")
+			if strings.Contains(target, "?") && !known && got == http.StatusBadRequest && strings.Contains(body, "a parameter that this route does not know") {
 				status = got // the route has no such parameter, and says so before it looks for anything
 			}
 			if got != status {

@@ -68,9 +68,9 @@ func (a *app) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// openLog connects to the broker, or starts one in the process, and makes sure of the streams.
+// openLog connects to the broker of serve, or starts one in the process, and makes sure of the streams.
 func (a *app) openLog(ctx context.Context) error {
-	if err := a.openBroker(ctx); err != nil {
+	if err := a.openBroker(ctx, a.admitOthers); err != nil {
 		return err
 	}
 	topology := a.topology()
@@ -82,8 +82,8 @@ func (a *app) topology() streams.Topology {
 	return streams.Topology{Replicas: a.cfg.NATS.Replicas, MaxBytes: int64(a.cfg.NATS.MaxBytes), StoreDir: a.cfg.DataDir}
 }
 
-// openBroker connects to the broker, or starts one in the process.
-func (a *app) openBroker(ctx context.Context) error {
+// openBroker connects to the broker, or starts one in the process, which is for the process alone but for what more says.
+func (a *app) openBroker(ctx context.Context, more ...func(*streams.ServerConfig) error) error {
 	sync, err := streams.ParseSync(a.cfg.NATS.Sync)
 	if err != nil {
 		return err
@@ -94,9 +94,11 @@ func (a *app) openBroker(ctx context.Context) error {
 		}
 		a.durability = fmt.Sprintf("%d copies of the log; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
 	} else {
-		cfg, err := a.embeddedConfig(sync)
-		if err != nil {
-			return err
+		cfg := streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Logger: a.log}
+		for _, configure := range more {
+			if err := configure(&cfg); err != nil {
+				return err
+			}
 		}
 		if a.broker, err = streams.StartServer(ctx, cfg); err != nil {
 			return err

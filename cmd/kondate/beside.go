@@ -77,11 +77,7 @@ func openDatabaseBeside(ctx context.Context, storage Storage, log *slog.Logger) 
 // lookBeside finds the serve that runs on a data dir; found is zero if there is none.
 func lookBeside(storage Storage, log *slog.Logger) (a *app, found connection, err error) {
 	a = &app{cfg: Config{Storage: storage}, log: log}
-	found, err = readConnection(storage.DataDir)
-	switch {
-	case err == nil && !found.alive():
-		found = connection{}
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	if found, err = findServe(storage.DataDir); err != nil {
 		return nil, found, err
 	}
 	if found == (connection{}) && storage.NATS.URL == "" && storage.Database.URL == "" {
@@ -114,6 +110,15 @@ func (a *app) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return a.close(ctx)
+}
+
+// findServe finds the serve that runs on a data dir; what it returns is zero if none does.
+func findServe(dataDir string) (connection, error) {
+	found, err := readConnection(dataDir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !found.alive() {
+		return connection{}, nil
+	}
+	return found, err
 }
 
 // alive says whether the serve that wrote the file still runs: a killed one leaves its file behind.

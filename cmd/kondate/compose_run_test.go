@@ -41,6 +41,10 @@ func natsServer() {
 	}
 	s.ConfigureLogger()
 	s.Start()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // it ends with the parent
+		s.Shutdown()
+	}()
 	s.WaitForShutdown()
 }
 
@@ -95,7 +99,7 @@ func (f *fleet) startNATS() {
 	var urls, routes []string
 	for i := range names {
 		urls = append(urls, fmt.Sprintf("nats://kondate:%s@127.0.0.1:%d", composeSecrets["NATS_PASSWORD"], ports[3*i]))
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+1]))
+		routes = append(routes, fmt.Sprintf("nats://kondate:%s@127.0.0.1:%d", composeSecrets["NATS_CLUSTER_PASSWORD"], ports[3*i+1]))
 		f.monitors = append(f.monitors, fmt.Sprintf("http://127.0.0.1:%d", ports[3*i+2]))
 	}
 	f.nats = strings.Join(urls, ",")
@@ -116,6 +120,9 @@ func (f *fleet) startNATS() {
 		cmd.Env = append(append(os.Environ(), asNATS+"=1"), variables(environmentOf(service))...)
 		log := &syncBuffer{}
 		cmd.Stdout, cmd.Stderr = log, log
+		if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+			f.t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			f.t.Fatal(err)
 		}
@@ -318,7 +325,7 @@ func fetch(url, key string) (string, error) {
 // eventually tries something until it succeeds.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(patience)
 	for {

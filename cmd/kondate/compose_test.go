@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"go/build"
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,8 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"kondate/streams"
@@ -26,7 +31,7 @@ const deployRoot = "../.."
 // composeSecrets are what an operator fills into .env.
 var composeSecrets = map[string]string{
 	// The broker's configuration would take an unquoted 1e3… for a number.
-	"NATS_PASSWORD": "1e3456", "POSTGRES_PASSWORD": "p", "GRAFANA_ADMIN_PASSWORD": "g", "PROMETHEUS_KEY": "kdt_",
+	"NATS_PASSWORD": "1e3456", "NATS_CLUSTER_PASSWORD": "2e3456", "POSTGRES_PASSWORD": "p", "GRAFANA_ADMIN_PASSWORD": "g", "PROMETHEUS_KEY": "kdt_",
 	"KONDATE_AUTH_TOKEN_SECRET": "0123456789abcdef0123456789abcdef",
 }
 
@@ -231,8 +236,10 @@ func exampleEnv(t *testing.T) map[string]string {
 }
 
 // The broker's own parser reads its configuration.
-func TestNATSConfiguration(t *testing.T) {
-	t.Setenv("NATS_PASSWORD", `"1e3456"`) // as docker-compose.yml gives it
+func TestNATSConfiguration(t *testing.T) { //nolint:paralleltest // it sets the environment
+	for name, value := range environmentOf(composeProject(t).Services["nats-1"]) {
+		t.Setenv(name, value)
+	}
 	opts, err := server.ProcessConfigFile(filepath.Join(deployRoot, "deploy/nats/nats.conf"))
 	if err != nil {
 		t.Fatal(err)
@@ -246,6 +253,13 @@ func TestNATSConfiguration(t *testing.T) {
 		t.Errorf("the password is %q", opts.Password)
 	case len(opts.Routes) != 3 || opts.Cluster.Name == "":
 		t.Errorf("routes %v of cluster %q", opts.Routes, opts.Cluster.Name)
+	case opts.Cluster.Username != "kondate" || opts.Cluster.Password != "2e3456":
+		t.Errorf("%q with the password %q may join the cluster", opts.Cluster.Username, opts.Cluster.Password)
+	}
+	for _, route := range opts.Routes {
+		if route.User.String() != "kondate:2e3456" {
+			t.Errorf("the route %s does not say who it is", route)
+		}
 	}
 	var most ByteSize
 	if err := most.UnmarshalText([]byte(exampleEnv(t)["KONDATE_NATS_MAX_BYTES"])); err != nil {
@@ -256,7 +270,7 @@ func TestNATSConfiguration(t *testing.T) {
 	}
 }
 
-// What the image's build copies is there, what the program needs is not left out, and its probe is a command.
+// What the image's build needs is not left out, and its probe is a command.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(filepath.Join(deployRoot, "Dockerfile"))
@@ -270,20 +284,15 @@ func TestDockerfile(t *testing.T) {
 	if _, err := parseProgram(nil, []string{string(probe[1])}); err != nil {
 		t.Error(err)
 	}
-	ignore, err := os.ReadFile(filepath.Join(deployRoot, ".dockerignore"))
-	if err != nil {
-		t.Fatal(err)
+	ignored := dockerIgnores(t)
+	for _, path := range buildInputs(t) {
+		if ignored(path) {
+			t.Errorf(".dockerignore leaves out %s, which the build needs", path)
+		}
 	}
-	kept := regexp.MustCompile(`(?m)^!(\S+)$`).FindAllSubmatch(ignore, -1)
-	entries, err := os.ReadDir(deployRoot)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		wanted := slices.ContainsFunc(kept, func(k [][]byte) bool { return string(k[1]) == name })
-		if entry.IsDir() && hasGo(t, filepath.Join(deployRoot, name)) && !wanted {
-			t.Errorf(".dockerignore leaves out the code in %s", name)
+	for _, path := range []string{"README.md", "cmd/kondate/compose_test.go", ".git/config", ".env"} {
+		if !ignored(path) {
+			t.Errorf("the build gets %s", path)
 		}
 	}
 	goMod, err := os.ReadFile(filepath.Join(deployRoot, "go.mod"))
@@ -296,21 +305,84 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// hasGo says whether a folder holds code that is built.
-func hasGo(t *testing.T, dir string) (found bool) {
+// dockerIgnores reads .dockerignore as a build does.
+func dockerIgnores(t *testing.T) func(path string) bool {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-			found = true
-			return fs.SkipAll
+	file, err := os.Open(filepath.Join(deployRoot, ".dockerignore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	patterns, err := ignorefile.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	matcher, err := patternmatcher.New(patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(path string) bool {
+		left, err := matcher.MatchesOrParentMatches(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if entry != nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
+		return left
+	}
+}
+
+// buildInputs are the files that packages are built from: their code, and what it embeds.
+func buildInputs(t *testing.T) []string {
+	t.Helper()
+	inputs := []string{"go.mod", "go.sum"}
+	root := os.DirFS(deployRoot)
+	err := fs.WalkDir(root, ".", func(dir string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		if name := entry.Name(); name == "testdata" || len(name) > 1 && strings.HasPrefix(name, ".") {
 			return fs.SkipDir
 		}
-		return err
+		pkg, err := build.ImportDir(filepath.Join(deployRoot, dir), 0)
+		if _, ok := errors.AsType[*build.NoGoError](err); ok {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, name := range pkg.GoFiles {
+			inputs = append(inputs, path.Join(dir, name))
+		}
+		for _, pattern := range pkg.EmbedPatterns {
+			embedded, err := filesUnder(root, path.Join(dir, strings.TrimPrefix(pattern, "all:")))
+			if err != nil {
+				return err
+			}
+			inputs = append(inputs, embedded...)
+		}
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found
+	return inputs
+}
+
+// filesUnder are the files that a pattern of go:embed names: of a folder, all in it.
+func filesUnder(root fs.FS, pattern string) (files []string, err error) {
+	matches, err := fs.Glob(root, pattern)
+	if err != nil {
+		return nil, err
+	}
+	for _, match := range matches {
+		err = errors.Join(err, fs.WalkDir(root, match, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				files = append(files, path)
+			}
+			return err
+		}))
+	}
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("nothing matches %s", pattern)
+	}
+	return files, err
 }

@@ -291,6 +291,9 @@ func monitoredServer(t *testing.T, jetstream string) string {
 	}
 	cmd := exec.Command(os.Args[0], "--config", file) //nolint:noctx // the test binary itself; the test ends it
 	cmd.Env = append(os.Environ(), asNATS+"=1")
+	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

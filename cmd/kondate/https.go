@@ -36,7 +36,9 @@ func httpClient(secured *tls.Config) *http.Client {
 	if secured == nil {
 		return &http.Client{}
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: secured, Proxy: http.ProxyFromEnvironment}}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // with the time-outs of a connection's start
+	transport.TLSClientConfig = secured
+	return &http.Client{Transport: transport}
 }
 
 // client returns a client of the server that runs on a data dir.

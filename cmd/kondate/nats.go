@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -149,27 +148,25 @@ func readNATSUsers(path string) ([]streams.User, error) {
 	return users, nil
 }
 
-// embeddedConfig is how the embedded NATS runs.
-func (a *app) embeddedConfig(sync streams.SyncPolicy) (streams.ServerConfig, error) {
-	cfg := streams.ServerConfig{
-		StoreDir: a.dir("nats"), Sync: sync, Listen: a.cfg.NATS.Listen, Logger: a.log, ChannelPrefix: cmp.Or(a.cfg.SSE.ChannelPrefix, "sse"), // a command has no such setting
-	}
+// admitOthers has the embedded broker of serve take connections at nats.listen, of the users in their file if there is one.
+func (a *app) admitOthers(cfg *streams.ServerConfig) error {
 	path := natsUsersFile(a.cfg.NATS, a.cfg.DataDir)
-	a.users.path = path
+	a.users = watched{paths: []string{path}}
 	a.users.changed() // before the reading: what changes meanwhile is read again
 	users, err := readNATSUsers(path)
 	if err == nil && users == nil && a.cfg.NATS.UsersFile != "" {
 		err = fmt.Errorf("nats.users_file %s does not exist: kondate access nats add makes it", path)
 	}
 	if err != nil {
-		return cfg, err
+		return err
 	}
-	cfg.Users = users
+	a.users.take()
+	cfg.Listen, cfg.Users, cfg.ChannelPrefix = a.cfg.NATS.Listen, users, a.cfg.SSE.ChannelPrefix
 	files := a.cfg.NATS.Access.tls()
 	if cfg.TLS, err = files.server(a.log); err == nil && files.ca != "" && files.cert == "" {
 		err = errors.New("nats.tls_ca is set and nats.tls_cert is not: with it, the embedded NATS wants certificates of its clients, which takes one of its own")
 	}
-	return cfg, err
+	return err
 }
 
 // usersInterval is how often the file of NATS users is looked at.
@@ -177,33 +174,42 @@ const usersInterval = time.Second
 
 // followUsers is the part that hands changes of the file of users to the embedded broker.
 func (a *app) followUsers() part {
-	path := a.users.path
 	return part{"nats users", func(ctx context.Context) error {
 		tick := time.NewTicker(usersInterval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
+				a.updateUsers(ctx)
 			case <-ctx.Done():
 				return nil
 			}
-			if !a.users.changed() {
-				continue
-			}
-			users, err := readNATSUsers(path)
-			if err == nil && users == nil {
-				err = fmt.Errorf("the file %s is gone: put it back", path)
-			}
-			if err == nil {
-				err = a.broker.SetUsers(users)
-			}
-			if err != nil {
-				a.log.ErrorContext(ctx, "the NATS users stay as they were", slog.Any("error", err))
-				continue
-			}
-			a.log.InfoContext(ctx, "NATS users read", slog.String("file", path), slog.Int("users", len(users)))
 		}
 	}}
+}
+
+// updateUsers hands the file of users to the embedded broker if it has changed. One that cannot be used is told about, and
+// tried again until it can: a user who was removed may be in it no more.
+func (a *app) updateUsers(ctx context.Context) {
+	if !a.users.changed() {
+		return
+	}
+	path := natsUsersFile(a.cfg.NATS, a.cfg.DataDir)
+	users, err := readNATSUsers(path)
+	if err == nil && users == nil {
+		err = fmt.Errorf("the file %s is gone: put it back", path)
+	}
+	if err == nil {
+		err = a.broker.SetUsers(users)
+	}
+	if err != nil {
+		if a.users.news(err) {
+			a.log.ErrorContext(ctx, "the NATS users stay as they were", slog.Any("error", err))
+		}
+		return
+	}
+	a.users.take()
+	a.log.InfoContext(ctx, "NATS users read", slog.String("file", path), slog.Int("users", len(users)))
 }
 
 // describeNATS tells the commands beside this process how to reach its NATS.
@@ -215,7 +221,7 @@ func (a *app) describeNATS(c *connection) {
 	}
 	c.NATSSocket, c.NATSSeed, c.NATSSync = string(a.socket), a.broker.Seed(), a.broker.Sync().String()
 	if c.NATSSeed != "" {
-		c.NATSUsers = a.users.path
+		c.NATSUsers = natsUsersFile(a.cfg.NATS, a.cfg.DataDir)
 	}
 }
 

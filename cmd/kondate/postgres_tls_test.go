@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -111,7 +110,7 @@ func startTLSPostgres(t *testing.T, ca *authority) int {
 	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte("hostssl all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := freePorts(t, 1)[0]
 	server := command("postgres", "-D", data, "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(port), "-c", "ssl=on", "-c", "unix_socket_directories=", "-c", "fsync=off")
 	log := &syncBuffer{}
 	server.Stderr = log
@@ -132,19 +131,4 @@ func startTLSPostgres(t *testing.T, ca *authority) int {
 		return conn.Close(ctx) == nil
 	})
 	return port
-}
-
-// freePort returns a port that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close() //nolint:errcheck // it was bound only for its number
-	address, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatalf("%T", l.Addr())
-	}
-	return address.Port
 }

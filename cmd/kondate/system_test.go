@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -374,18 +375,13 @@ func (p pausing) Answer(ctx context.Context, _ stage.Request) (menu.Result, erro
 	return menu.Result{Stage: p.stage, Status: menu.StatusUnknown, Provider: p.Name(), ProviderVersion: p.Version(), Basis: menu.BasisNone, Data: json.RawMessage(`{}`)}, nil
 }
 
-// waitFor polls a condition that nothing signals.
+// waitFor is eventually for a condition that has no reason to give.
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("it did not happen in time")
+	eventually(t, "a condition", func() error {
+		if !done() {
+			return errors.New("it is false")
 		}
-	}
+		return nil
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -118,55 +117,40 @@ type pair struct {
 	files tlsFiles
 	log   *slog.Logger
 
-	mu        sync.Mutex // guards the fields below
-	loaded    *tls.Certificate
-	cert, key watched
+	mu     sync.Mutex // guards the fields below
+	loaded *tls.Certificate
+	source watched
 }
 
 func openPair(files tlsFiles, log *slog.Logger) (*pair, error) {
-	p := &pair{files: files, log: log, cert: watched{path: files.cert}, key: watched{path: files.key}}
-	p.cert.changed() // before the reading: what changes meanwhile is read again
-	p.key.changed()
+	p := &pair{files: files, log: log, source: watched{paths: []string{files.cert, files.key}}}
+	p.source.changed() // before the reading: what changes meanwhile is read again
 	var err error
-	p.loaded, err = files.read()
-	return p, err
+	if p.loaded, err = files.read(); err != nil {
+		return nil, err
+	}
+	p.source.take()
+	return p, nil
 }
 
 // current returns the pair as the files have it. One that cannot be used is told about, and the last good one stays.
 func (p *pair) current() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cert, key := p.cert.changed(), p.key.changed(); !cert && !key {
+	if !p.source.changed() {
 		return p.loaded
 	}
 	next, err := p.files.read()
 	if err != nil { // between the writing of one file and of the other the two do not go together
-		p.log.Error("the TLS certificate stays as it was: the new one cannot be used", slog.Any("error", err))
+		if p.source.news(err) {
+			p.log.Error("the TLS certificate stays as it was: the new one cannot be used", slog.Any("error", err))
+		}
 		return p.loaded
 	}
+	p.source.take()
 	p.loaded = next
 	p.log.Info("TLS certificate read", slog.String("file", p.files.cert), slog.Time("expires", next.Leaf.NotAfter))
 	return next
-}
-
-// watched is a file that somebody may replace.
-type watched struct {
-	path string
-	seen fs.FileInfo // nil: it was not there
-}
-
-// changed says whether the file is another one than at the last call.
-func (w *watched) changed() bool {
-	info, err := os.Stat(w.path)
-	if err != nil {
-		info = nil
-	}
-	last := w.seen
-	w.seen = info
-	if last == nil || info == nil {
-		return (last == nil) != (info == nil)
-	}
-	return !os.SameFile(last, info) || !last.ModTime().Equal(info.ModTime()) || last.Size() != info.Size() || last.Mode() != info.Mode()
 }
 
 // pinned is the configuration of a client on the machine of a server: it wants the very certificate in the server's file.
