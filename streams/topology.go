@@ -245,6 +245,8 @@ func identity(created time.Time) string {
 const (
 	// codeStoreBusy is the broker's answer while it still clears the files of a stream of that name that was deleted.
 	codeStoreBusy jetstream.ErrorCode = 10049
+	// codeStoreFull is the broker's answer when a stream may become larger than what the broker has left.
+	codeStoreFull jetstream.ErrorCode = 10047
 	// storeTries and storePause bound the wait for that.
 	storeTries = 40
 	storePause = 25 * time.Millisecond
@@ -255,6 +257,9 @@ func createStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Str
 	for try := 1; ; try++ {
 		_, err := js.CreateStream(ctx, cfg)
 		api, ok := errors.AsType[*jetstream.APIError](err)
+		if ok && api.ErrorCode == codeStoreFull {
+			return fmt.Errorf("the broker has no room for %d copies of %d bytes: lower nats.max_bytes, or raise max_file_store of the broker: %w", cfg.Replicas, cfg.MaxBytes, err)
+		}
 		if !ok || api.ErrorCode != codeStoreBusy || try == storeTries {
 			return err
 		}

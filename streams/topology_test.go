@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/streams"
+	"kondate/streams/natstest"
 )
 
 // topology is the one of the tests below.
@@ -190,6 +192,26 @@ func TestEnsureTakesAShareOfTheDisk(t *testing.T) {
 	}
 	if err := streams.Ensure(t.Context(), broker(t), streams.Topology{Replicas: 1, AckWait: time.Second}); err == nil || !strings.Contains(err.Error(), "nats.max_bytes") {
 		t.Errorf("no size and no folder: %v, want a sentence about nats.max_bytes", err)
+	}
+}
+
+// A broker that reserves less than the log may need says so in words that lead on.
+func TestEnsureNamesTheLackOfRoom(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := natstest.Configured(t, dir, "jetstream: {store_dir: "+strconv.Quote(dir)+", max_file_store: 1MB}")
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = streams.Ensure(t.Context(), js, streams.Topology{Replicas: 1, MaxBytes: 1 << 30, AckWait: time.Minute})
+	if err == nil || !strings.Contains(err.Error(), "lower nats.max_bytes") {
+		t.Errorf("error %v, want what to do", err)
 	}
 }
 

@@ -194,7 +194,7 @@ func changeUsers(ctx context.Context, path string, fn func([]streams.User) ([]st
 func printTakeUp(out io.Writer, s Storage, running connection) {
 	switch {
 	case s.NATS.URL != "" || (running.NATSSocket == "" && running.NATSURL != ""):
-		fmt.Fprintln(out, "Put the output of kondate access nats config into your nats-server and reload it, twice for a new reader (docs/access.md).")
+		fmt.Fprintln(out, "Put the output of kondate access nats config into your nats-server and reload it; after a reader was added, twice (docs/access.md).")
 	case running.NATSUsers != "":
 		fmt.Fprintln(out, "The kondate serve that runs takes the change by itself, within a few seconds.")
 	case running.NATSSocket != "":

@@ -92,7 +92,7 @@ func (a *app) openBroker(ctx context.Context, more ...func(*streams.ServerConfig
 		a.dial = func(o ...nats.Option) (*nats.Conn, error) {
 			return a.cfg.NATS.Access.dial(a.cfg.NATS.URL, a.log, o...)
 		}
-		a.durability = fmt.Sprintf("%d copies of the log; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
+		a.durability = fmt.Sprintf("copies of the log: %d; when the broker syncs them to disk is its own setting", a.cfg.NATS.Replicas)
 	} else {
 		cfg := streams.ServerConfig{StoreDir: a.dir("nats"), Sync: sync, Logger: a.log}
 		for _, configure := range more {

@@ -32,7 +32,7 @@ func ParseStage(name string) (Stage, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("there is no stage %q", name)
+	return 0, fmt.Errorf("there is no stage %q: choose among %v", name, Stages())
 }
 
 // String returns the stage's name, the same everywhere: lane, consumer, URL, command line.

@@ -123,6 +123,8 @@ type refusal struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 
+	RequestID string `json:"request_id,omitempty"`
+
 	challenge string // value of WWW-Authenticate
 }
 
@@ -160,5 +162,6 @@ func (r *refusal) send(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	r.RequestID = c.GetRespHeader(fiber.HeaderXRequestID)
 	return c.Status(r.Status).JSON(r, "application/problem+json")
 }

@@ -37,7 +37,7 @@ const ramen = "醤油ラーメン"
 func checks(c *conformance) []Check {
 	list := []Check{
 		{Name: checkAnswers, Rule: "a worker answers", Mend: fmt.Sprintf(
-			"subscribe to %s in the queue group %s on this NATS, with a right to publish to _INBOX.>, and answer the message's reply subject", streams.WorkFilter(c.Stage), streams.WorkQueue(c.Stage))},
+			"subscribe to %s in the queue group %s on this NATS, and answer the message's reply subject", streams.WorkFilter(c.Stage), streams.WorkQueue(c.Stage))},
 		{Name: checkShape, Rule: "every reply is a list of results or an error", Mend: `send {"results":[{"menu_id":…,"result":…}]} or {"error":{"reason":…,"permanent":…}} and no other keys`},
 		{Name: checkOne, Rule: "a request with one dish gets its result", Mend: "answer every entry of items with its menu_id"},
 		{Name: checkSeveral, Rule: "a request with several dishes gets a result for each", Mend: "go through all of items, in one reply or in several"},
