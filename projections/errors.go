@@ -16,8 +16,8 @@ var (
 	ErrNotFound = errors.New("there is no such row")
 	// ErrFenced says that somebody else moved the projector's checkpoint. What it was writing was rolled back.
 	ErrFenced = errors.New("another projector moved the checkpoint")
-	// ErrBusy says that another rebuild or verification is under way on the database.
-	ErrBusy = errors.New("another operation on the read models is under way: wait for its end")
+	// ErrBusy says that a rebuild, a verification, a restore or a projector is at work on the database.
+	ErrBusy = errors.New("somebody else works on the read models")
 	// ErrOtherStream says that the rows were made from another stream than the one that is followed.
 	ErrOtherStream = errors.New("the rows belong to another stream: connect to the stream they were made from, or bring it back with kondate restore, or start with an empty database")
 	// ErrLostInside says that the log has lost events whose sequences it will not give again, so that they cannot be put back.

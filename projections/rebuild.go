@@ -81,7 +81,7 @@ func (o *Operations) begin(ctx context.Context, prepare func(pgx.Tx, checkpoint)
 		}
 	}()
 	if err := takeLock(ctx, conn, lockRebuild); err != nil {
-		return w, nil, err
+		return w, nil, fmt.Errorf("wait for the end of the rebuild, verification or restore that is under way: %w", err)
 	}
 	identity, err := o.cfg.Identity(ctx)
 	if err != nil {

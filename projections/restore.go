@@ -54,7 +54,7 @@ func Restore(ctx context.Context, pool *pgxpool.Pool, log Importer, cfg Projecto
 	defer func() { err = errors.Join(err, disconnect(ctx, conn)) }()
 	for _, lock := range []int{lockRebuild, lockLead} {
 		if err := takeLock(ctx, conn, lock); err != nil {
-			return fail(fmt.Errorf("stop every kondate serve first: %w", err))
+			return fail(fmt.Errorf("stop every kondate serve first, and wait for the end of a rebuild or a verification: %w", err))
 		}
 	}
 	live, err := liveCheckpoint(ctx, conn)

@@ -89,7 +89,7 @@ func (d *doctor) checkServer(ctx context.Context, a *app) error {
 
 // checkProjection compares the rows with the log.
 func (d *doctor) checkProjection(ctx context.Context, a *app) {
-	const lead = "start kondate serve --roles projector"
+	const lead = "start kondate serve --roles projector; if one runs, its log says why it does not lead"
 	versions, err := projections.Versions(ctx, a.pool)
 	if err != nil {
 		d.add(levelWarning, "projection", "start kondate serve, which makes the tables", "there are no rows to look at: %v", err)

@@ -164,7 +164,7 @@ func printReport(out io.Writer, r projections.Report) {
 		fmt.Fprintln(out, "All is as the log says.")
 		return
 	}
-	fmt.Fprintf(out, "%d differences:\n", r.Different)
+	fmt.Fprintf(out, "Differences: %d\n", r.Different)
 	for _, d := range r.Differences {
 		fmt.Fprintln(out, "  "+printable(d.String()))
 	}
