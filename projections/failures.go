@@ -163,9 +163,11 @@ from public.troubles where status = 'failed' group by 1, 2 order by 3 desc, 1, 2
 // OverdueRetries returns the events of failed attempts whose next one should have been made before a time and has no
 // outcome in the rows, limit of them at most, the oldest first.
 func (q *Queries) OverdueRetries(ctx context.Context, before time.Time, limit int) ([]eventstore.Entry, error) {
-	const sql = `select ` + historyColumns + ` from public.history where seq in (
-  select t.seq from public.troubles t where t.status = 'retrying'
-) and (data ->> 'retry_at')::timestamptz < $1 order by seq limit $2`
+	// offset 0 has each waiting event looked up by its key. Left to itself the planner walks all of history and parses the
+	// body of every event.
+	const sql = `select h.* from (select distinct t.seq from public.troubles t where t.status = 'retrying') waiting
+cross join lateral (select ` + historyColumns + ` from public.history where seq = waiting.seq offset 0) h
+where (h.data ->> 'retry_at')::timestamptz < $1 order by h.seq limit $2`
 	rows, err := q.pool.Query(ctx, sql, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the overdue retries: %w", err)

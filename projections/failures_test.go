@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"kondate/domain/menu"
 	"kondate/domain/menu/menutest"
 	"kondate/projections"
@@ -205,5 +207,29 @@ func TestFailuresUseTheirIndex(t *testing.T) {
 	}
 	if rows.Err() != nil || strings.Contains(plan.String(), "Seq Scan on menus") || !strings.Contains(plan.String(), "on menus") {
 		t.Errorf("%v\n%s", rows.Err(), plan.String())
+	}
+}
+
+// What is overdue is looked for every minute: no other body of history may be opened for it, whatever the planner thinks.
+// A body that cannot be read shows whether it is.
+func TestOverdueRetriesOpenNoOtherBody(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.project(f.log, config())
+	f.inject("allergen.dreamt", `{"retry_at":"some day"}`)
+	waiting, at := menutest.Key("waiting"), menutest.Start()
+	f.submit(waiting, 1)
+	f.stageEvents(waiting, menu.StageAttemptFailed{Stage: menu.Task7, IDs: []menu.DishID{"waiting-0"}, Attempt: 1, Reason: "timeout", Provider: "test", RetryAt: at})
+	f.settle()
+	cfg := f.pool.Config()
+	cfg.ConnConfig.RuntimeParams["enable_nestloop"] = "off" // as the planner decides by itself on a large history
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	entries, err := projections.NewQueries(pool).OverdueRetries(t.Context(), at.Add(time.Hour), 10)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%d entries, %v", len(entries), err)
 	}
 }

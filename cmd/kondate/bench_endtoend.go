@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -130,13 +131,22 @@ func newFollower(cl *client, url string) *follower {
 // submitMany submits a menu many times, inFlight of them at once at most, and returns how long it took until the last
 // one's menu.completed was in the log.
 func (b *benched) submitMany(ctx context.Context, cl *client, body []byte, menus, inFlight int) (time.Duration, error) {
-	completed, err := b.log.js.CreateConsumer(ctx, streams.EventStream, jetstream.ConsumerConfig{
-		FilterSubject: streams.TypeFilter(menu.Completed{}.Type()), DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+	stream, err := b.log.js.Stream(ctx, streams.EventStream)
+	if err != nil {
+		return 0, fmt.Errorf("follow completions: %w", err)
+	}
+	// An ordered consumer notices what got lost between the broker and us, and asks for it again.
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{streams.TypeFilter(menu.Completed{}.Type())}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: stream.CachedInfo().State.LastSeq + 1,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("follow completions: %w", err)
 	}
+	completed, err := consumer.Messages()
+	if err != nil {
+		return 0, fmt.Errorf("follow completions: %w", err)
+	}
+	defer completed.Stop()
 	began := time.Now()
 	places := make(chan struct{}, inFlight)
 	g, ctx := errgroup.WithContext(ctx)
@@ -157,25 +167,21 @@ func (b *benched) submitMany(ctx context.Context, cl *client, body []byte, menus
 	err = g.Wait()
 	took := time.Since(began)
 	cl.http.CloseIdleConnections()
-	return took, errors.Join(err, b.log.js.DeleteConsumer(context.WithoutCancel(ctx), streams.EventStream, completed.CachedInfo().Name))
+	return took, err
 }
 
 // errStuck says that a server does no work any more.
 var errStuck = errors.New("the server is stuck")
 
 // completions calls done for each of n completions, and gives up on a server that has ended or is stuck.
-func (b *benched) completions(ctx context.Context, completed jetstream.Consumer, n int, done func()) error {
+func (b *benched) completions(ctx context.Context, completed jetstream.MessagesContext, n int, done func()) error {
 	for last := time.Now(); n > 0; {
-		batch, err := completed.Fetch(min(n, 256), jetstream.FetchMaxWait(time.Second))
-		if err != nil {
-			return fmt.Errorf("follow completions: %w", err)
-		}
-		for range batch.Messages() {
+		switch _, err := completed.Next(jetstream.NextMaxWait(time.Second)); {
+		case err == nil:
 			n--
 			last = time.Now()
 			done()
-		}
-		if err := batch.Error(); err != nil {
+		case !errors.Is(err, nats.ErrTimeout):
 			return fmt.Errorf("follow completions: %w", err)
 		}
 		select {
