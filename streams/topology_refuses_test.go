@@ -191,4 +191,3 @@ func TestEnsureRefusesASmallPayload(t *testing.T) {
 		t.Errorf("a broker with 1 MB messages: %v, want a sentence about max_payload", err)
 	}
 }
-
