@@ -117,9 +117,10 @@ func connect(ctx context.Context, pool *pgxpool.Pool) (*pgx.Conn, error) {
 	for _, setting := range []string{
 		// A crash of Postgres may lose the last pages, but then their checkpoints with them: they are folded again.
 		"set synchronous_commit = off",
-		// Every statement looks a page's rows up by key. The planner must not come to another mind while the tables are
-		// small or their statistics old: the plan is kept when they have grown.
-		"set enable_seqscan = off", "set enable_hashjoin = off", "set enable_mergejoin = off", "set jit = off",
+		// Every statement looks a page's rows up by key. The planner must not come to another mind because statistics are
+		// old. It plans each page anew: a plan that was made for an empty table, to walk all of it, would be kept when it has
+		// grown, for a minute or more.
+		"set enable_seqscan = off", "set enable_hashjoin = off", "set enable_mergejoin = off", "set jit = off", "set plan_cache_mode = force_custom_plan",
 		// A leader whose machine is gone must not hold the lock for the two hours that TCP would wait.
 		"set tcp_keepalives_idle = 5", "set tcp_keepalives_interval = 2", "set tcp_keepalives_count = 3",
 	} {
