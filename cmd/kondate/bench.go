@@ -47,7 +47,7 @@ func (benchAllCommand) Help() string {
 	return "Every figure stands beside what the machine does in the same run with nothing of ours between: publishes, consumers, upserts, sockets. " +
 		"Both take turns; RATIO is the share of the limit that is reached, and behind a figure stand its smallest and largest. " +
 		"Compare ratios, not figures, between machines, and do not judge by a run with a wide range.\n\n" +
-		"It takes three minutes at most and leaves nothing behind.\n\n" +
+		"It takes about four minutes and leaves nothing behind.\n\n" +
 		"Examples:\n  kondate bench\n  kondate bench --quick --json\n  kondate bench --only append --writers 1,8,64,512 --nats-sync always\n" +
 		"  kondate bench --only end-to-end --profile /tmp && go tool pprof -top /tmp/local-always-cpu.pprof"
 }
