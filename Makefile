@@ -10,7 +10,7 @@ TOOL := go tool -modfile=tools.mod
 LINT := $(TOOL) golangci-lint
 
 # How long the tests of one package may take; how long each fuzz target runs.
-TIMEOUT  ?= 14m
+TIMEOUT  ?= 20m
 FUZZTIME ?= 30s
 
 .PHONY: help

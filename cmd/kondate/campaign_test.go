@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -303,16 +304,16 @@ func submitSteadily(t *testing.T, cl *client, menus, dishes int) []accepted {
 	return sessions
 }
 
-// maxKills ends the chaos. A machine that is busy with something else would otherwise start workers, and nothing else.
-const maxKills = 100
+// campaignKills end the chaos. A machine that is busy with something else would otherwise start workers, and nothing else.
+var campaignKills = flag.Int("campaign-kills", 40, "how many workers the campaign kills")
 
-// chaos kills a worker every second, and twice restarts the broker, until there were maxKills or ctx ends.
+// chaos kills a worker every second, and twice restarts the broker, until there were campaignKills or ctx ends.
 func (c *campaign) chaos(ctx context.Context, broker *natstest.Server) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var starts sync.WaitGroup
 	defer starts.Wait()
-	for n := 1; c.killed() < maxKills; n++ {
+	for n := 1; c.killed() < *campaignKills; n++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
