@@ -102,6 +102,9 @@ func (t *pageTrace) end(ctx context.Context, tracer trace.Tracer, p *page, err e
 // traces returns the traces of the last events of sessions that were found in the rows, by the event's sequence. A trace
 // that cannot be found is nothing to fail for.
 func (t *term) traces(ctx context.Context, records []sessionRecord) map[uint64]string {
+	if len(records) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
 	defer cancel()
 	last := make([]int64, 0, len(records))
