@@ -197,7 +197,7 @@ func TestCampaign(t *testing.T) {
 	database := pgtest.New(t, pgtest.WithTemplate("campaign", projections.Migrate))
 	dir := t.TempDir()
 	c := &campaign{t: t, ledger: filepath.Join(dir, "ledger"), args: []string{
-		"--http-addr", "127.0.0.1:0", "--nats-url", broker.URL(), "--database-url", database, "--nats-max-bytes", "1GiB", "--stages-ack-wait", "2s",
+		"--http-addr", "127.0.0.1:0", "--nats-url", broker.URL(), "--database-url", database, "--nats-max-bytes", "1GiB", "--stages-ack-wait", "5s",
 		"--processing-retry-attempts", fmt.Sprint(attempts), "--processing-retry-delay", "200ms", "--processing-task-timeout", taskTimeout.String(),
 	}}
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
