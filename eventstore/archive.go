@@ -16,7 +16,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
 	"kondate/streams"
@@ -34,45 +33,80 @@ type archived struct {
 
 // ArchiveWriter writes entries of the log to an archive: lines of JSON, compressed with zstd.
 type ArchiveWriter struct {
-	zip  *zstd.Encoder
-	hash hash.Hash
+	zip      *zstd.Encoder
+	lines    io.Writer // to zip, and to linesSum
+	fileSum  hash.Hash
+	linesSum hash.Hash
+}
+
+// ArchiveSums tell whether an archive is the one that was written.
+type ArchiveSums struct {
+	File  string // SHA-256 of the file, in hexadecimal
+	Lines string // SHA-256 of what the file holds, in hexadecimal
 }
 
 // NewArchiveWriter returns a writer to out, which stays the caller's.
 func NewArchiveWriter(out io.Writer) (*ArchiveWriter, error) {
-	w := &ArchiveWriter{hash: sha256.New()}
+	w := &ArchiveWriter{fileSum: sha256.New(), linesSum: sha256.New()}
 	var err error
-	if w.zip, err = zstd.NewWriter(io.MultiWriter(out, w.hash)); err != nil {
+	if w.zip, err = zstd.NewWriter(io.MultiWriter(out, w.fileSum)); err != nil {
 		return nil, fmt.Errorf("begin an archive: %w", err)
 	}
+	w.lines = io.MultiWriter(w.zip, w.linesSum)
 	return w, nil
 }
 
 // Write adds an entry. It has to be one of a session.
 func (w *ArchiveWriter) Write(e Entry) error {
 	line := archived{Seq: e.Seq, Subject: streams.EventSubject(e.Key, e.Type), Time: e.Time, Header: e.Header}
-	var data bytes.Buffer
-	if json.Compact(&data, e.Data) == nil && bytes.Equal(data.Bytes(), e.Data) && !bytes.ContainsAny(e.Data, "<>&\u2028\u2029") {
-		line.Data = e.Data // encoding/json passes it through unchanged
-	} else {
+	asItIs := json.Valid(e.Data) && len(bytes.TrimSpace(e.Data)) == len(e.Data) && !bytes.ContainsAny(e.Data, "\r\n")
+	if !asItIs {
 		line.Body = e.Data
 	}
 	encoded, err := json.Marshal(line)
 	if err != nil {
 		return fmt.Errorf("archive event %d: %w", e.Seq, err)
 	}
-	if _, err := w.zip.Write(append(encoded, '\n')); err != nil {
+	if asItIs { // encoding/json would change what is in it
+		encoded = append(append(append(encoded[:len(encoded)-1], `,"data":`...), e.Data...), '}')
+	}
+	if _, err := w.lines.Write(append(encoded, '\n')); err != nil {
 		return fmt.Errorf("archive event %d: %w", e.Seq, err)
 	}
 	return nil
 }
 
-// Close ends the archive and returns the SHA-256 of what was written, in hexadecimal.
-func (w *ArchiveWriter) Close() (sum string, err error) {
+// Close ends the archive and returns the sums of what was written.
+func (w *ArchiveWriter) Close() (ArchiveSums, error) {
 	if err := w.zip.Close(); err != nil {
-		return "", fmt.Errorf("end the archive: %w", err)
+		return ArchiveSums{}, fmt.Errorf("end the archive: %w", err)
 	}
-	return hex.EncodeToString(w.hash.Sum(nil)), nil
+	return sumsOf(w.fileSum, w.linesSum), nil
+}
+
+// ErrArchive says that an archive does not hold what was written to it.
+var ErrArchive = errors.New("the archive does not hold what was written to it")
+
+// CheckArchive reads an archive back: its file and its lines have to be those that were written.
+func CheckArchive(in io.Reader, want ArchiveSums) error {
+	file, lines := sha256.New(), sha256.New()
+	in = io.TeeReader(in, file)
+	zip, err := zstd.NewReader(in)
+	if err != nil {
+		return fmt.Errorf("read an archive: %w", err)
+	}
+	defer zip.Close()
+	if _, err := io.Copy(lines, zip); err != nil {
+		return fmt.Errorf("read an archive: %w", err)
+	}
+	if got := sumsOf(file, lines); got != want {
+		return fmt.Errorf("%w: its sums are %+v, written were %+v", ErrArchive, got, want)
+	}
+	return nil
+}
+
+func sumsOf(file, lines hash.Hash) ArchiveSums {
+	return ArchiveSums{File: hex.EncodeToString(file.Sum(nil)), Lines: hex.EncodeToString(lines.Sum(nil))}
 }
 
 // maxArchiveLine bounds a line of an archive: the broker's largest payload, in base64, and its headers.
@@ -108,21 +142,17 @@ func ReadArchive(in io.Reader) iter.Seq2[Entry, error] {
 	}
 }
 
-// ErrMoved says that a session has events after the one up to which it was to be retired.
+// ErrMoved says that a session has events after those that were to be retired.
 var ErrMoved = errors.New("the session has newer events")
 
-// Retire takes a session's events up to a sequence out of the log, but the last one of its menu lane: that one keeps
+// Retire takes a session's events, all of them in order, out of the log, but the last one of its menu lane: that one keeps
 // anybody from submitting the session again. Retiring again is no failure. A session that has newer events is left as it
 // is, with [ErrMoved].
-func (s *JetStream) Retire(ctx context.Context, key menu.Key, last uint64) error {
+//
+// They go one by one: after a purge the broker counts anew what every consumer has before it, which takes longer the more
+// subjects the log has, and nobody appends meanwhile.
+func (s *JetStream) Retire(ctx context.Context, key menu.Key, seqs []uint64) error {
 	fail := func(err error) error { return fmt.Errorf("retire session %s: %w", key, err) }
-	now, err := s.LastOf(ctx, key)
-	if err != nil {
-		return fail(err)
-	}
-	if now > last {
-		return fail(ErrMoved)
-	}
 	guard, err := s.lastOf(ctx, streams.LaneFilter(key, menu.LaneMenu))
 	if err != nil {
 		return fail(err)
@@ -130,22 +160,18 @@ func (s *JetStream) Retire(ctx context.Context, key menu.Key, last uint64) error
 	if guard == 0 {
 		return fail(fmt.Errorf("%w: it has no menu event", ErrMalformed))
 	}
-	stream, err := s.js.Stream(ctx, streams.EventStream)
+	last, err := s.LastOf(ctx, key)
 	if err != nil {
 		return fail(err)
 	}
-	if err := stream.Purge(ctx, jetstream.WithPurgeSubject(streams.SessionFilter(key)), jetstream.WithPurgeSequence(guard)); err != nil {
-		return fail(err)
+	if len(seqs) == 0 || last > seqs[len(seqs)-1] {
+		return fail(ErrMoved)
 	}
-	later, err := s.LoadAfter(ctx, key, guard)
-	if err != nil {
-		return fail(err)
-	}
-	for _, e := range later {
-		if e.Seq > last {
-			return fail(ErrMoved)
+	for _, seq := range seqs {
+		if seq == guard {
+			continue
 		}
-		if err := s.deleteMessage(ctx, e.Seq); err != nil {
+		if err := s.deleteMessage(ctx, seq, false); err != nil {
 			return fail(err)
 		}
 	}

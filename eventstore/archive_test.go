@@ -41,8 +41,18 @@ func TestArchiveKeepsEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := w.Close(); err != nil {
+		sums, err := w.Close()
+		if err != nil {
 			t.Fatal(err)
+		}
+		if err := eventstore.CheckArchive(bytes.NewReader(out.Bytes()), sums); err != nil {
+			t.Fatal(err)
+		}
+		if err := eventstore.CheckArchive(bytes.NewReader(out.Bytes()[:out.Len()-1]), sums); err == nil {
+			t.Fatal("an archive without its last byte passes")
+		}
+		if err := eventstore.CheckArchive(bytes.NewReader(out.Bytes()), eventstore.ArchiveSums{File: sums.File, Lines: sums.File}); !errors.Is(err, eventstore.ErrArchive) {
+			t.Fatalf("an archive of other lines passes: %v", err)
 		}
 		n := 0
 		for e, err := range eventstore.ReadArchive(&out) {
@@ -107,18 +117,19 @@ func TestRetire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := []uint64{entries[0].Seq, entries[1].Seq, done.Seq, late.Seq}
 	before, _, err := store.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Retire(t.Context(), key, done.Seq); !errors.Is(err, eventstore.ErrMoved) {
+	if err := store.Retire(t.Context(), key, all[:3]); !errors.Is(err, eventstore.ErrMoved) {
 		t.Errorf("a session with a newer event: %v, want ErrMoved", err)
 	}
 	if left, err := store.Load(t.Context(), key); err != nil || len(left) != 4 {
 		t.Errorf("%d events are left, want all 4: %v", len(left), err)
 	}
 	for range 2 { // again changes nothing
-		if err := store.Retire(t.Context(), key, late.Seq); err != nil {
+		if err := store.Retire(t.Context(), key, all); err != nil {
 			t.Fatal(err)
 		}
 		left, err := store.Load(t.Context(), key)

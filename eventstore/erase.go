@@ -22,7 +22,7 @@ func (s *JetStream) Erase(ctx context.Context, key menu.Key, tombstone, through 
 			if at > through {
 				return nil
 			}
-			if err := s.deleteMessage(ctx, at); err != nil {
+			if err := s.deleteMessage(ctx, at, true); err != nil {
 				return fmt.Errorf("erase event %d of session %s: %w", at, key, err)
 			}
 		}

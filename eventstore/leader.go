@@ -18,7 +18,7 @@ import (
 type getRequest struct {
 	LastFor string `json:"last_by_subj,omitempty"`
 	NextFor string `json:"next_by_subj,omitempty"`
-	Seq     uint64 `json:"seq,omitempty"` // with NextFor: from here on
+	Seq     uint64 `json:"seq,omitempty"` // this one; with NextFor: from here on
 }
 
 type getAnswer struct {
@@ -44,21 +44,25 @@ func (s *JetStream) get(ctx context.Context, request getRequest) (getAnswer, err
 	return answer, nil
 }
 
-// deleteMessage overwrites and removes one message; one that is gone is none to remove.
-func (s *JetStream) deleteMessage(ctx context.Context, seq uint64) error {
+// deleteMessage removes one message, and overwrites it where it lies on the disk if erase is set. One that is gone is none
+// to remove.
+func (s *JetStream) deleteMessage(ctx context.Context, seq uint64, erase bool) error {
 	var answer struct {
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := s.ask(ctx, "MSG.DELETE", map[string]uint64{"seq": seq}, &answer); err != nil {
+	if err := s.ask(ctx, "MSG.DELETE", map[string]any{"seq": seq, "no_erase": !erase}, &answer); err != nil {
 		return err
 	}
-	if answer.Error != nil && answer.Error.ErrorCode != codeSequenceNotFound {
-		return fmt.Errorf("the leader refused: %w", answer.Error)
+	if answer.Error == nil || answer.Error.ErrorCode == codeSequenceNotFound {
+		return nil
 	}
-	return nil
+	if held, err := s.get(ctx, getRequest{Seq: seq}); err == nil && held.Message == nil {
+		return nil // the code says only that it failed
+	}
+	return fmt.Errorf("the leader refused: %w", answer.Error)
 }
 
-// codeSequenceNotFound is the leader's answer to the deletion of a message that is not there.
+// codeSequenceNotFound is one of the leader's answers to the deletion of a message that is not there.
 const codeSequenceNotFound jetstream.ErrorCode = 10043
 
 // ask sends a request to the leader of the log's stream.

@@ -15,32 +15,87 @@ import (
 
 // Archived is a session whose events were taken out of the log; history keeps them.
 type Archived struct {
-	Key      menu.Key
-	FirstSeq uint64
-	LastSeq  uint64
-	Events   int
-	File     string // that holds them too
+	Key  menu.Key
+	Seqs []uint64 // of its events, in order
+	File string   // that holds them too
 }
 
-// Archivable returns the sessions, at most limit of them after one, that are closed, whose last event is older than a
-// time, and that were not archived yet.
-func Archivable(ctx context.Context, pool *pgxpool.Pool, before time.Time, after menu.Key, limit int) ([]menu.Key, error) {
-	const sql = `select tenant, session_id from public.sessions s
-where status in ('completed', 'expired') and open_retries = 0 and open_images = 0 and updated_at < $1 and (tenant, session_id) > ($2, $3)
+// Archivable calls take with the events of all sessions that are closed, whose last event is older than a time, and that
+// were not archived yet: in the log's order, each after it was held against its copy in history. It returns the sessions,
+// without a file. Events that the rows do not reflect yet are not among theirs.
+func (o *Operations) Archivable(ctx context.Context, before time.Time, take func(eventstore.Entry) error) ([]Archived, error) {
+	sessions, err := o.archivable(ctx, before)
+	if err != nil || len(sessions) == 0 {
+		return nil, err
+	}
+	expected := make(map[menu.Key][]uint64, len(sessions))
+	first, last := sessions[0].Seqs[0], uint64(0)
+	for _, s := range sessions {
+		expected[s.Key] = s.Seqs
+		first, last = min(first, s.Seqs[0]), max(last, s.Seqs[len(s.Seqs)-1])
+	}
+	source := source{o.log, o.pool}
+	for at := first - 1; at < last; {
+		entries, held, through, err := source.page(ctx, at, last, true)
+		if err != nil {
+			return nil, err
+		}
+		copies := make(map[uint64]HistoryRow, len(held))
+		for _, r := range held {
+			copies[r.Seq] = r
+		}
+		for _, e := range entries {
+			seqs := expected[e.Key]
+			if len(seqs) == 0 {
+				continue
+			}
+			if e.Seq != seqs[0] {
+				return nil, fmt.Errorf("session %s: event %d is the next one in the log, event %d in history: %w", e.Key, e.Seq, seqs[0], ErrNoCopy)
+			}
+			columns, err := copies[e.Seq].differs(e)
+			if err != nil {
+				return nil, err
+			}
+			if len(columns) > 0 {
+				return nil, fmt.Errorf("event %d of session %s differs in %v: %w", e.Seq, e.Key, columns, ErrNoCopy)
+			}
+			if err := take(e); err != nil {
+				return nil, err
+			}
+			expected[e.Key] = seqs[1:]
+		}
+		at = through
+	}
+	for key, seqs := range expected {
+		if len(seqs) > 0 {
+			return nil, fmt.Errorf("session %s: event %d is in history and not in the log: %w", key, seqs[0], ErrNoCopy)
+		}
+	}
+	return sessions, nil
+}
+
+// archivable returns the sessions and the events that history holds of each, the session that began first before the others:
+// those that leave the log one after the other then lie together on its disk.
+func (o *Operations) archivable(ctx context.Context, before time.Time) ([]Archived, error) {
+	const sql = `select tenant, session_id, array(select seq from public.history h where h.tenant = s.tenant and h.session_id = s.session_id order by seq)
+from public.sessions s where status in ('completed', 'expired') and open_retries = 0 and open_images = 0 and updated_at < $1
   and not exists (select from public.archived_sessions a where a.tenant = s.tenant and a.session_id = s.session_id)
-order by tenant, session_id limit $4`
-	rows, err := pool.Query(ctx, sql, before, after.Tenant, after.Session, limit)
+order by 3`
+	rows, err := o.pool.Query(ctx, sql, before)
 	if err != nil {
 		return nil, fmt.Errorf("look for sessions to archive: %w", err)
 	}
-	keys, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (key menu.Key, err error) {
-		err = row.Scan(&key.Tenant, &key.Session)
-		return key, err
+	sessions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Archived, err error) {
+		err = row.Scan(&s.Key.Tenant, &s.Key.Session, &s.Seqs)
+		if err == nil && len(s.Seqs) == 0 {
+			err = fmt.Errorf("session %s has no event in history: %w", s.Key, ErrNoCopy)
+		}
+		return s, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for sessions to archive: %w", err)
 	}
-	return keys, nil
+	return sessions, nil
 }
 
 // MarkArchived notes that the log may lack a session's events. It comes before they go: what verify finds missing then has
@@ -48,7 +103,7 @@ order by tenant, session_id limit $4`
 func MarkArchived(ctx context.Context, pool *pgxpool.Pool, a Archived) error {
 	const sql = `insert into public.archived_sessions (tenant, session_id, first_seq, last_seq, events, file) values ($1, $2, $3, $4, $5, $6)
 on conflict (tenant, session_id) do update set last_seq = excluded.last_seq, events = excluded.events, file = excluded.file, archived_at = now()`
-	if _, err := pool.Exec(ctx, sql, a.Key.Tenant, a.Key.Session, toBigint(a.FirstSeq), toBigint(a.LastSeq), a.Events, a.File); err != nil {
+	if _, err := pool.Exec(ctx, sql, a.Key.Tenant, a.Key.Session, toBigint(a.Seqs[0]), toBigint(a.Seqs[len(a.Seqs)-1]), len(a.Seqs), a.File); err != nil {
 		return fmt.Errorf("note that session %s is archived: %w", a.Key, err)
 	}
 	return nil
@@ -75,24 +130,3 @@ func UnmarkArchived(ctx context.Context, pool *pgxpool.Pool, key menu.Key) error
 
 // ErrNoCopy says that history does not hold what the log holds.
 var ErrNoCopy = errors.New("history does not hold these events as the log does: kondate projections verify says more")
-
-// Holds checks that history has a copy of each of a session's entries.
-func (q *Queries) Holds(ctx context.Context, key menu.Key, entries []eventstore.Entry) error {
-	rows, err := q.History(ctx, key, 0, len(entries)+1)
-	if err != nil {
-		return err
-	}
-	if len(rows) != len(entries) {
-		return fmt.Errorf("session %s has %d events in history and %d in the log: %w", key, len(rows), len(entries), ErrNoCopy)
-	}
-	for i, r := range rows {
-		columns, err := r.differs(entries[i])
-		if err != nil {
-			return err
-		}
-		if r.Seq != entries[i].Seq || len(columns) > 0 {
-			return fmt.Errorf("event %d of session %s differs in %v: %w", entries[i].Seq, key, columns, ErrNoCopy)
-		}
-	}
-	return nil
-}

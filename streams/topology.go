@@ -179,9 +179,9 @@ func (t Topology) ensureStream(ctx context.Context, js jetstream.JetStream) erro
 		{"mirror", have.Mirror != nil, false},
 		{"sources", len(have.Sources) > 0, false},
 		{"subject_transform", have.SubjectTransform != nil, false},
-		// An erasure purges.
+		// An erasure deletes.
 		{"sealed", have.Sealed, want.Sealed},
-		{"deny_purge", have.DenyPurge, want.DenyPurge},
+		{"deny_delete", have.DenyDelete, want.DenyDelete},
 	}); err != nil {
 		return err
 	}

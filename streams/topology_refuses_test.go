@@ -59,7 +59,7 @@ func TestEnsureRefusesAnotherStream(t *testing.T) {
 		"subject_transform": func(c *jetstream.StreamConfig) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "menu.evt.>", Destination: "menu.evt.x.>"}
 		},
-		"deny_purge": func(c *jetstream.StreamConfig) { c.DenyPurge = true },
+		"deny_delete": func(c *jetstream.StreamConfig) { c.DenyDelete = true },
 	} {
 		t.Run(field, func(t *testing.T) {
 			t.Parallel()

@@ -110,12 +110,13 @@ func (u User) permissions(channelPrefix string) string {
 		for _, stream := range []string{EventStream, RetryStream, imageStream} {
 			publish = append(publish, "$JS.ACK."+stream+".>")
 			for _, call := range []string{
-				"STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.PURGE", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "DIRECT.GET",
+				"STREAM.INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "DIRECT.GET",
 				"CONSUMER.CREATE", "CONSUMER.INFO", "CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.MSG.NEXT",
 			} {
 				publish = append(publish, "$JS.API."+call+"."+stream, "$JS.API."+call+"."+stream+".>")
 			}
 		}
+		publish = append(publish, "$JS.API.STREAM.PURGE."+imageStream) // a picture that is stored again
 		subscribe := quoted("_INBOX.>", reportSubject, channelPrefix+".>")
 		return ", permissions: {publish: [" + quoted(publish...) + "], subscribe: [" + subscribe + "]}"
 	case RoleAdmin, RoleReader: // everything; a reader has an account of its own

@@ -35,7 +35,7 @@ func serverMayNot(g *guests) {
 		t.Errorf("a key that is none of the users' (%s) connected: %v", stranger.PublicKey, err)
 	}
 	nc, denied := g.conn(t, "kondate")
-	for _, subject := range []string{"$JS.API.STREAM.DELETE.MENU_EVENTS", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.RESTORE.MENU_EVENTS", "$SYS.REQ.SERVER.PING", "other"} {
+	for _, subject := range []string{"$JS.API.STREAM.DELETE.MENU_EVENTS", "$JS.API.STREAM.PURGE.MENU_EVENTS", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.RESTORE.MENU_EVENTS", "$SYS.REQ.SERVER.PING", "other"} {
 		if err := nc.Publish(subject, nil); err != nil {
 			t.Fatal(err)
 		}

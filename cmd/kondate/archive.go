@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
-	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/projections"
 	"kondate/streams"
@@ -31,7 +27,7 @@ type archiveCommand struct {
 
 // Help is shown below the flags.
 func (archiveCommand) Help() string {
-	return "The sessions' events are exported to a file, the file is read back and compared with the log and with history, and then they leave the log, " +
+	return "The sessions' events are exported to a file, each is compared with its copy in history, the file is read back, and then they leave the log, " +
 		"which has room again. Rows and history keep them.\n\nExample: kondate archive --older-than 720h --dir /backup/kondate"
 }
 
@@ -63,7 +59,7 @@ func (c archiveCommand) Run(ctx context.Context, env environment) error {
 		if err != nil {
 			return err
 		}
-		x := archiver{app: a, store: store, history: projections.NewQueries(a.pool), before: time.Now().Add(-c.OlderThan), dir: c.Dir}
+		x := archiver{app: a, store: store, rows: projections.NewOperations(a.pool, store, a.projectorConfig()), before: time.Now().Add(-c.OlderThan), dir: c.Dir}
 		report, err := x.run(ctx, c.DryRun)
 		if err != nil {
 			return err
@@ -87,20 +83,16 @@ func (c archiveCommand) Run(ctx context.Context, env environment) error {
 	})
 }
 
-// archivePage is how many sessions are looked for at once.
-const archivePage = 500
-
 // archiver is one run of the command.
 type archiver struct {
 	*app
 
-	store   *eventstore.JetStream
-	history *projections.Queries
-	before  time.Time
-	dir     string
+	store  *eventstore.JetStream
+	rows   *projections.Operations
+	before time.Time
+	dir    string
 
-	sessions []projections.Archived
-	report   archiveReport
+	report archiveReport
 }
 
 func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err error) {
@@ -109,20 +101,21 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 		return r, err
 	}
 	if dryRun {
-		err := x.export(ctx, func(eventstore.Entry) error { return nil })
+		_, err := x.export(ctx, func(eventstore.Entry) error { return nil })
 		return x.report, err
 	}
-	if err := x.write(ctx); err != nil || x.report.Sessions == 0 {
+	sessions, sums, err := x.write(ctx)
+	if err != nil || len(sessions) == 0 {
 		return x.report, err
 	}
-	if err := x.verify(ctx); err != nil {
+	if err := x.check(sums); err != nil {
 		return x.report, fmt.Errorf("the archive %s was written and nothing was taken out of the log: %w", x.report.File, err)
 	}
 	before, _, err := x.store.Size(ctx)
 	if err != nil {
 		return x.report, err
 	}
-	for _, s := range x.sessions {
+	for _, s := range sessions {
 		if err := x.retire(ctx, s); err != nil {
 			return x.report, err
 		}
@@ -132,79 +125,46 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 	return x.report, err
 }
 
-// export hands every event to archive to write, after it was compared with its copy in history.
-func (x *archiver) export(ctx context.Context, write func(eventstore.Entry) error) error {
-	for last := (menu.Key{}); ; {
-		keys, err := projections.Archivable(ctx, x.pool, x.before, last, archivePage)
-		if err != nil || len(keys) == 0 {
-			return err
-		}
-		for _, key := range keys {
-			entries, err := x.store.Load(ctx, key)
-			if err != nil {
-				return err
-			}
-			at, err := x.history.Checkpoint(ctx)
-			if err != nil {
-				return err
-			}
-			if len(entries) == 0 || entries[len(entries)-1].Seq > at {
-				continue // it has moved on: the rows do not know yet
-			}
-			if err := x.history.Holds(ctx, key, entries); err != nil {
-				return err
-			}
-			for _, e := range entries {
-				if err := write(e); err != nil {
-					return err
-				}
-			}
-			x.count(key, entries)
-		}
-		last = keys[len(keys)-1]
-	}
-}
-
-func (x *archiver) count(key menu.Key, entries []eventstore.Entry) {
-	if len(entries) == 0 {
-		return
-	}
-	s := projections.Archived{Key: key, FirstSeq: entries[0].Seq, LastSeq: entries[len(entries)-1].Seq, Events: len(entries)}
-	x.sessions = append(x.sessions, s)
+// export hands every event to archive to write, and counts them.
+func (x *archiver) export(ctx context.Context, write func(eventstore.Entry) error) ([]projections.Archived, error) {
 	r := &x.report
-	if r.Sessions == 0 || s.FirstSeq < r.FirstSeq {
-		r.FirstSeq = s.FirstSeq
-	}
-	r.LastSeq = max(r.LastSeq, s.LastSeq)
-	r.Sessions, r.Events = r.Sessions+1, r.Events+len(entries)
+	sessions, err := x.rows.Archivable(ctx, x.before, func(e eventstore.Entry) error {
+		if r.Events++; r.Events == 1 {
+			r.FirstSeq = e.Seq
+		}
+		r.LastSeq = e.Seq
+		return write(e)
+	})
+	r.Sessions = len(sessions)
+	return sessions, err
 }
 
 // write makes the archive and its manifest, whole or not at all.
-func (x *archiver) write(ctx context.Context) error {
+func (x *archiver) write(ctx context.Context) (sessions []projections.Archived, sums eventstore.ArchiveSums, err error) {
 	if err := os.MkdirAll(x.dir, 0o700); err != nil {
-		return fmt.Errorf("make the folder of the archives: %w", err)
+		return nil, sums, fmt.Errorf("make the folder of the archives: %w", err)
 	}
 	name := filepath.Join(x.dir, "kondate-"+x.report.MadeAt.Format("20060102T150405.000000Z")+".ndjson.zst")
 	to, err := openDestination(name, "", nil)
 	if err != nil {
-		return err
+		return nil, sums, err
 	}
 	defer to.drop()
 	w, err := eventstore.NewArchiveWriter(to.out)
 	if err != nil {
-		return err
+		return nil, sums, err
 	}
-	if err := x.export(ctx, w.Write); err != nil {
-		return err
+	if sessions, err = x.export(ctx, w.Write); err != nil {
+		return nil, sums, err
 	}
-	if x.report.SHA256, err = w.Close(); err != nil || x.report.Sessions == 0 {
-		return err
+	if sums, err = w.Close(); err != nil || len(sessions) == 0 {
+		return nil, sums, err
 	}
 	if err := to.keep(); err != nil {
-		return err
+		return nil, sums, err
 	}
-	x.report.File = name
-	return x.writeManifest(name + ".json")
+	x.report.File, x.report.SHA256 = name, sums.File
+	return sessions, sums, x.writeManifest(name + ".json")
 }
 
 func (x *archiver) writeManifest(name string) error {
@@ -228,37 +188,14 @@ func (x *archiver) writeManifest(name string) error {
 	return errors.Join(folder.Sync(), folder.Close()) // the names of the files, too
 }
 
-// verify reads the archive back and holds it against the log, event by event.
-func (x *archiver) verify(ctx context.Context) error {
+// check reads the archive back: it has to hold what the log held.
+func (x *archiver) check(sums eventstore.ArchiveSums) error {
 	file, err := os.Open(x.report.File)
 	if err != nil {
 		return fmt.Errorf("read the archive back: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	sum := sha256.New()
-	archive := io.TeeReader(file, sum)
-	var held []eventstore.Entry // of one session, what is still to come
-	for e, err := range eventstore.ReadArchive(archive) {
-		if err != nil {
-			return err
-		}
-		if len(held) == 0 {
-			if held, err = x.store.Load(ctx, e.Key); err != nil {
-				return err
-			}
-		}
-		if len(held) == 0 || !held[0].Same(e) {
-			return fmt.Errorf("event %d of session %s is not in the archive as it is in the log", e.Seq, e.Key)
-		}
-		held = held[1:]
-	}
-	if _, err := io.Copy(io.Discard, archive); err != nil {
-		return fmt.Errorf("read the archive back: %w", err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != x.report.SHA256 {
-		return fmt.Errorf("its SHA-256 is %s, written was %s", got, x.report.SHA256)
-	}
-	return nil
+	return eventstore.CheckArchive(file, sums)
 }
 
 // retire takes one session out of the log, unless it has moved on.
@@ -267,7 +204,7 @@ func (x *archiver) retire(ctx context.Context, s projections.Archived) error {
 	if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
 		return err
 	}
-	err := x.store.Retire(ctx, s.Key, s.LastSeq)
+	err := x.store.Retire(ctx, s.Key, s.Seqs)
 	if errors.Is(err, eventstore.ErrMoved) {
 		x.report.Kept++
 		return projections.UnmarkArchived(ctx, x.pool, s.Key)
