@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -54,6 +57,29 @@ func TestArchive(t *testing.T) {
 
 	if code, stdout, stderr := p.kondate("archive", "--older-than", "0s", "--dry-run"); code != exitOK || !strings.Contains(stdout, "1 sessions with") {
 		t.Fatalf("dry run: %d\n%s%s", code, stdout, stderr)
+	}
+	db, err := pgx.Connect(t.Context(), p.conn.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close(context.WithoutCancel(t.Context())) })
+	for _, harm := range []struct{ do, undo string }{
+		{"update public.history set id = id || 'x' where seq = $1", "update public.history set id = left(id, -1) where seq = $1"},
+		{"update public.history set seq = seq + 500000 where seq = $1", "update public.history set seq = seq - 500000 where seq = $1 + 500000"},
+	} {
+		for _, sql := range []string{harm.do, harm.undo} {
+			if sql == harm.undo {
+				if code, stdout, stderr := p.kondate("archive", "--older-than", "0s"); code != exitFailed || !strings.Contains(stderr, "history") {
+					t.Errorf("after %q: %d\n%s%s", harm.do, code, stdout, stderr)
+				}
+				if left := logOf(t, p.store(), old.SessionID); len(left) != len(before) {
+					t.Errorf("after %q: %d of %d events are left in the log", harm.do, len(left), len(before))
+				}
+			}
+			if tag, err := db.Exec(t.Context(), sql, before[2]); err != nil || tag.RowsAffected() != 1 {
+				t.Fatalf("%s: %s, %v", sql, tag, err)
+			}
+		}
 	}
 	if code, stdout, _ := p.kondate("archive", "--older-than", "1h"); code != exitOK || !strings.Contains(stdout, "nothing to archive") {
 		t.Errorf("a young session: %d\n%s", code, stdout)

@@ -26,7 +26,7 @@ type benchSoakCommand struct {
 // Help is shown below the flags.
 func (benchSoakCommand) Help() string {
 	return "A server of its own works at a share of what it can do: menus of 20 dishes come at an even pace, each is followed by a client, and every third client loses its connection " +
-		"on the way and resumes. Old sessions are archived meanwhile, as an operator does. What the server holds is looked at forty times.\n\n" +
+		"on the way and resumes. Old sessions are archived meanwhile, as an operator does, also while it is measured what the server can do. What it holds is looked at forty times.\n\n" +
 		"Exit 1 if the last quarter held more than the second one (memory by more than a tenth, goroutines and files by more than a tenth, or any consumer more), " +
 		"if a client missed an event or got one twice, or if the server did not keep pace.\n\n" +
 		"Example: kondate bench soak --duration 5m --load 0.5"
@@ -126,7 +126,7 @@ func (c benchSoakCommand) Run(ctx context.Context, env environment) (err error) 
 var errGrown = errors.New("the server grew under an even load: see above")
 
 // capacity returns how many menus a second the server completes for clients of which each sends its next menu when the
-// one before has come to its end: the same clients as those of the load.
+// one before has come to its end, while old sessions are archived: the clients and the upkeep of the load.
 func (s *soak) capacity(ctx context.Context, body []byte, d time.Duration) (float64, error) {
 	cl := s.client()
 	defer cl.http.CloseIdleConnections()
@@ -136,6 +136,7 @@ func (s *soak) capacity(ctx context.Context, body []byte, d time.Duration) (floa
 	sent, done := 0, 0
 	var warm, last time.Time
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.archive(ctx, d) })
 	for range soakClients {
 		g.Go(func() error {
 			for {
@@ -172,20 +173,23 @@ func (s *soak) run(ctx context.Context, body []byte, menusPerSecond float64, d t
 	g.Go(func() error {
 		return every(ctx, d/soakLooks, soakLooks, func(int) error { return s.look(ctx) })
 	})
-	g.Go(func() error {
-		pace := d / soakArchives
-		for time.Since(s.began) < d-pace { // one that takes longer puts the next one off
-			if err := every(ctx, pace, 1, func(int) error {
-				_, err := s.kondate(ctx, "archive", "--older-than", (2 * pace).String())
-				return err
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	g.Go(func() error { return s.archive(ctx, d) })
 	g.Go(func() error { return s.send(ctx, body, menusPerSecond, d) })
 	return g.Wait()
+}
+
+// archive archives old sessions for a time. A command that takes longer puts the next one off.
+func (s *soak) archive(ctx context.Context, d time.Duration) error {
+	pace := d / soakArchives
+	for began := time.Now(); time.Since(began) < d-pace; {
+		if err := every(ctx, pace, 1, func(int) error {
+			_, err := s.kondate(ctx, "archive", "--older-than", (2 * pace).String())
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // send sends menus at an even pace and waits until all are completed. It ends at once when too many are under way.
