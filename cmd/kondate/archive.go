@@ -93,10 +93,30 @@ type archiver struct {
 	dir    string
 
 	report archiveReport
+	worked time.Time // since when it has not rested
+}
+
+// archiveStint is how long an archive works at least before it rests.
+const archiveStint = 20 * time.Millisecond
+
+// rest waits as long as the work before took: those who are served come first.
+func (x *archiver) rest(ctx context.Context) error {
+	worked := time.Since(x.worked)
+	if worked < archiveStint {
+		return nil
+	}
+	select {
+	case <-time.After(worked):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	x.worked = time.Now()
+	return nil
 }
 
 func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err error) {
-	x.report.MadeAt = time.Now().UTC()
+	x.worked = time.Now()
+	x.report.MadeAt = x.worked.UTC()
 	if x.report.Stream, err = streams.Identity(ctx, x.js); err != nil {
 		return r, err
 	}
@@ -119,6 +139,9 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 		if err := x.retire(ctx, s); err != nil {
 			return x.report, err
 		}
+		if err := x.rest(ctx); err != nil {
+			return x.report, err
+		}
 	}
 	after, _, err := x.store.Size(ctx)
 	x.report.Freed = before - min(before, after)
@@ -133,7 +156,10 @@ func (x *archiver) export(ctx context.Context, write func(eventstore.Entry) erro
 			r.FirstSeq = e.Seq
 		}
 		r.LastSeq = e.Seq
-		return write(e)
+		if err := write(e); err != nil {
+			return err
+		}
+		return x.rest(ctx)
 	})
 	r.Sessions = len(sessions)
 	return sessions, err
