@@ -1,14 +1,20 @@
 package eventstore_test
 
 import (
+	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
 	"kondate/domain/menu/menutest"
+	"kondate/streams"
 	"kondate/streams/natstest"
 )
 
@@ -72,6 +78,69 @@ func BenchmarkRetire(b *testing.B) {
 					b.Fatal(err)
 				}
 				i++
+			}
+		})
+	}
+}
+
+// BenchmarkBlocks appends to a log of 60,000 subjects while the stages' consumers read it: as they are, and with two
+// filters each. The broker then looks at every subject whenever a consumer comes to the end of a block.
+func BenchmarkBlocks(b *testing.B) {
+	for _, filters := range []int{1, 2} {
+		b.Run(fmt.Sprintf("filters=%d", filters), func(b *testing.B) {
+			broker := natstest.New(b)
+			js := broker.JetStream()
+			sessionsOf(b, broker, 6000)
+			ctx, cancel := context.WithCancel(b.Context())
+			var stages sync.WaitGroup
+			defer stages.Wait()
+			defer cancel()
+			for _, st := range menu.Stages() {
+				consumer, err := js.Consumer(ctx, streams.EventStream, streams.StageConsumer(st))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if filters == 2 {
+					cfg := consumer.CachedInfo().Config
+					cfg.FilterSubjects = append(cfg.FilterSubjects, streams.TypeFilter(menu.StageRetryRequested{Stage: st}.Type()))
+					if consumer, err = js.UpdateConsumer(ctx, streams.EventStream, cfg); err != nil {
+						b.Fatal(err)
+					}
+				}
+				stages.Go(func() {
+					for ctx.Err() == nil {
+						batch, err := consumer.Fetch(64, jetstream.FetchContext(ctx))
+						if err != nil {
+							return
+						}
+						for msg := range batch.Messages() {
+							_ = msg.Ack() // what is read again changes nothing
+						}
+					}
+				})
+			}
+			for _, st := range menu.Stages() { // what was there before does not count
+				for {
+					consumer, err := js.Consumer(ctx, streams.EventStream, streams.StageConsumer(st))
+					if err != nil {
+						b.Fatal(err)
+					}
+					if info := consumer.CachedInfo(); info.NumPending+uint64(info.NumAckPending) == 0 {
+						break
+					}
+					<-time.After(10 * time.Millisecond)
+				}
+			}
+			body := make([]byte, 10_000)
+			_, _ = rand.Read(body) // it never fails; S2 finds nothing to compress
+			for i := 0; b.Loop(); i++ {
+				kind := "allergen.completed"
+				if i%10 == 0 {
+					kind = "menu.submitted"
+				}
+				if _, err := js.Publish(b.Context(), fmt.Sprintf("menu.evt.public.new%d.%s", i, kind), body); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

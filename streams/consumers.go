@@ -17,8 +17,13 @@ import (
 // maxAckPending bounds the deliveries of one stage that are under way in all processes together.
 const maxAckPending = 256
 
-// StageConsumer names the durable consumer of a stage. A change of its filter or meaning needs a new name.
+// StageConsumer names the durable consumer of the menus that a stage works on. A change of its meaning needs a new name.
 func StageConsumer(stage menu.Stage) string { return "stage-" + stage.String() + "-v1" }
+
+// RequestConsumer names the durable consumer of the retries that somebody asks a stage for. Both could be one consumer of
+// two filters; but at the end of each block of the log the broker holds more than one filter against every subject that the
+// log has, with the stream locked.
+func RequestConsumer(stage menu.Stage) string { return "stage-" + stage.String() + "-request-v1" }
 
 // ImageConsumer names the durable consumer of the requests for pictures.
 const ImageConsumer = "image-v1"
@@ -34,12 +39,13 @@ type stageConsumer struct {
 	filters                   []string
 }
 
-// consumers returns a stage's two: of what the log asks it to do, and of its attempts that have waited.
+// consumers returns a stage's three: of menus, of retries that are asked for, and of its attempts that have waited.
 func consumers(stage menu.Stage) []stageConsumer {
 	return []stageConsumer{
+		{StageConsumer(stage), EventStream, "work of the stage " + stage.String(), []string{TypeFilter(menu.Submitted{}.Type())}},
 		{
-			StageConsumer(stage), EventStream, "work of the stage " + stage.String(),
-			[]string{TypeFilter(menu.Submitted{}.Type()), TypeFilter(menu.StageRetryRequested{Stage: stage}.Type())},
+			RequestConsumer(stage), EventStream, "retries that the stage " + stage.String() + " is asked for",
+			[]string{TypeFilter(menu.StageRetryRequested{Stage: stage}.Type())},
 		},
 		{RetryConsumer(stage), RetryStream, "retries of the stage " + stage.String() + " that are due", []string{retryDue(stage)}},
 	}
@@ -71,10 +77,15 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c 
 	}
 	have := consumer.CachedInfo().Config
 	if len(have.FilterSubjects) == 0 && have.FilterSubject != "" { // how the broker keeps a single one
-		have.FilterSubjects = []string{have.FilterSubject}
+		have.FilterSubjects, have.FilterSubject = []string{have.FilterSubject}, ""
+	}
+	// One that gets more than it wants keeps its place when it gets less; another consumer gets the rest.
+	filters := have.FilterSubjects
+	if !slices.ContainsFunc(want.FilterSubjects, func(f string) bool { return !slices.Contains(have.FilterSubjects, f) }) {
+		filters = want.FilterSubjects
 	}
 	if err := compatible("consumer "+name, consumerAdvice, []setting{
-		{"filter_subjects", sorted(have.FilterSubjects), sorted(want.FilterSubjects)},
+		{"filter_subjects", sorted(filters), sorted(want.FilterSubjects)},
 		{"ack_policy", have.AckPolicy, want.AckPolicy},
 		{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy},
 		{"replay_policy", have.ReplayPolicy, want.ReplayPolicy},
@@ -88,11 +99,11 @@ func (t Topology) ensureConsumer(ctx context.Context, js jetstream.JetStream, c 
 	}); err != nil {
 		return err
 	}
-	if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending {
+	if have.AckWait == want.AckWait && have.MaxAckPending == want.MaxAckPending && len(have.FilterSubjects) == len(filters) {
 		return nil
 	}
 	next := have
-	next.AckWait, next.MaxAckPending = want.AckWait, want.MaxAckPending
+	next.AckWait, next.MaxAckPending, next.FilterSubjects = want.AckWait, want.MaxAckPending, filters
 	if _, err := js.UpdateConsumer(ctx, c.stream, next); err != nil {
 		return fmt.Errorf("change consumer %s: %w", name, err)
 	}
@@ -111,7 +122,8 @@ func Busy(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
 }
 
-// OpenConsumer returns one of the consumers by its name, see [StageConsumer], [RetryConsumer] and [ImageConsumer].
+// OpenConsumer returns one of the consumers by its name, see [StageConsumer], [RequestConsumer], [RetryConsumer]
+// and [ImageConsumer].
 func OpenConsumer(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Consumer, error) {
 	if name == ImageConsumer {
 		return js.Consumer(ctx, EventStream, name)

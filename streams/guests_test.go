@@ -3,7 +3,6 @@ package streams_test
 import (
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -148,26 +147,27 @@ func (g *guests) append(t *testing.T, js jetstream.JetStream, tenant string) {
 func (g *guests) listen(t *testing.T, name string, subjects ...string) func() []*nats.Msg {
 	t.Helper()
 	nc, _ := g.conn(t, name)
-	var mu sync.Mutex // guards got
-	var got []*nats.Msg
+	heard := make(chan *nats.Msg, 1<<12) // filled before a flush returns, unlike what a callback has seen
 	for _, subject := range subjects {
-		if _, err := nc.Subscribe(subject, func(msg *nats.Msg) {
-			mu.Lock()
-			defer mu.Unlock()
-			got = append(got, msg)
-		}); err != nil {
+		if _, err := nc.ChanSubscribe(subject, heard); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	var got []*nats.Msg
 	return func() []*nats.Msg {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		return got
+		for {
+			select {
+			case msg := <-heard:
+				got = append(got, msg)
+			default:
+				return got
+			}
+		}
 	}
 }

@@ -86,7 +86,7 @@ func TestEnsureRefusesAnotherConsumer(t *testing.T) {
 	t.Parallel()
 	name := streams.StageConsumer(menu.Stages()[0])
 	for field, change := range map[string]func(*jetstream.ConsumerConfig){
-		"filter_subjects":    func(c *jetstream.ConsumerConfig) { c.FilterSubjects = c.FilterSubjects[:1] },
+		"filter_subjects":    func(c *jetstream.ConsumerConfig) { c.FilterSubjects = []string{"menu.evt.*.*.menu.completed"} },
 		"ack_policy":         func(c *jetstream.ConsumerConfig) { c.AckPolicy = jetstream.AckAllPolicy },
 		"deliver_policy":     func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
 		"replay_policy":      func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },

@@ -65,23 +65,24 @@ func TestEnsure(t *testing.T) {
 		c.MaxAge != 0 || c.MaxMsgs != -1 || c.MaxMsgsPerSubject != -1 {
 		t.Errorf("the stream is not the one of the design: %+v", c)
 	}
-	if len(consumers) != menu.StageCount+1 {
-		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount+1)
+	if len(consumers) != 2*menu.StageCount+1 {
+		t.Errorf("%d consumers, want %d", len(consumers), 2*menu.StageCount+1)
 	}
 	if c := consumers[streams.ImageConsumer]; c == nil || !slices.Equal(c.Config.FilterSubjects, []string{"menu.evt.*.*.image.requested"}) || c.Config.MaxDeliver != -1 {
 		t.Errorf("the consumer of the requests for pictures: %+v", c)
 	}
 	for _, stage := range []string{"translation", "description", "allergen", "ingredient", "search_engine", "task6", "task7", "task8"} {
-		info := consumers["stage-"+stage+"-v1"]
-		if info == nil {
-			t.Errorf("stage %s has no consumer", stage)
-			continue
-		}
-		c := info.Config
-		filters := []string{"menu.evt.*.*.menu.submitted", "menu.evt.*.*." + stage + ".retry_requested"}
-		if !slices.Equal(c.FilterSubjects, filters) || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait != topology.AckWait ||
-			c.MaxAckPending <= 0 || c.MaxDeliver != -1 || c.DeliverPolicy != jetstream.DeliverAllPolicy || c.InactiveThreshold != 0 || c.Durable == "" {
-			t.Errorf("the consumer of %s is not the one of the design: %+v", stage, c)
+		for name, filter := range map[string]string{"-v1": "menu.evt.*.*.menu.submitted", "-request-v1": "menu.evt.*.*." + stage + ".retry_requested"} {
+			info := consumers["stage-"+stage+name]
+			if info == nil {
+				t.Errorf("stage %s has no consumer stage-%s%s", stage, stage, name)
+				continue
+			}
+			c := info.Config
+			if !slices.Equal(c.FilterSubjects, []string{filter}) || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait != topology.AckWait ||
+				c.MaxAckPending <= 0 || c.MaxDeliver != -1 || c.DeliverPolicy != jetstream.DeliverAllPolicy || c.InactiveThreshold != 0 || c.Durable == "" {
+				t.Errorf("the consumer of %s is not as it should be: %+v", stage, c)
+			}
 		}
 	}
 }
@@ -146,8 +147,40 @@ func TestEnsureTwiceChangesNothing(t *testing.T) {
 	changed := topology
 	changed.AckWait = time.Second
 	ensure(t, js, changed)
-	if _, w := calls(); w != 2*menu.StageCount+1 {
-		t.Errorf("a new ack wait took %d writes, want %d: the spy does not see writes", w, 2*menu.StageCount+1)
+	if _, w := calls(); w != 3*menu.StageCount+1 {
+		t.Errorf("a new ack wait took %d writes, want %d: the spy does not see writes", w, 3*menu.StageCount+1)
+	}
+}
+
+// A stage's consumer of an earlier version also got the retries that were asked for. It keeps its place.
+func TestEnsureNarrowsAnOlderConsumer(t *testing.T) {
+	t.Parallel()
+	js := broker(t)
+	ensure(t, js, topology)
+	name := streams.StageConsumer(menu.Allergen)
+	_, consumers := inventory(t, js)
+	older := consumers[name].Config
+	older.FilterSubjects = append(older.FilterSubjects, "menu.evt.*.*.allergen.retry_requested")
+	consumer, err := js.UpdateConsumer(t.Context(), streams.EventStream, older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := js.Publish(t.Context(), "menu.evt.public.s.menu.submitted", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := msg.DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, js, topology)
+	_, consumers = inventory(t, js)
+	if c := consumers[name]; !slices.Equal(c.Config.FilterSubjects, []string{"menu.evt.*.*.menu.submitted"}) || c.AckFloor.Stream != 1 || c.NumPending != 1 {
+		t.Errorf("the consumer filters %v, stands at %d and has %d before it", c.Config.FilterSubjects, c.AckFloor.Stream, c.NumPending)
 	}
 }
 
@@ -207,8 +240,8 @@ func TestEnsureByManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, consumers := inventory(t, js); len(consumers) != menu.StageCount+1 {
-		t.Errorf("%d consumers, want %d", len(consumers), menu.StageCount+1)
+	if _, consumers := inventory(t, js); len(consumers) != 2*menu.StageCount+1 {
+		t.Errorf("%d consumers, want %d", len(consumers), 2*menu.StageCount+1)
 	}
 }
 

@@ -30,7 +30,7 @@ func (benchSoakCommand) Help() string {
 		"That is more than it can do for long: fifty clients at once make larger batches, and sessions that are old cost more to archive. What it holds is looked at forty times.\n\n" +
 		"Exit 1 if the last quarter held more than the second one (memory by more than a tenth, goroutines and files by more than a tenth, or any consumer more), " +
 		"if a client missed an event or got one twice, or if the server did not keep pace.\n\n" +
-		"Example: kondate bench soak --duration 5m --load 0.5"
+		"Example: kondate bench soak --duration 5m --load 0.6"
 }
 
 // Validate refuses what could not be measured. kong calls it.

@@ -18,7 +18,10 @@ func newConsumersCollector(js jetstream.JetStream, log *slog.Logger) prometheus.
 			for _, b := range all {
 				for _, consumer := range b.Consumers {
 					kind := "log"
-					if consumer.Name == streams.RetryConsumer(b.Stage) {
+					switch consumer.Name {
+					case streams.RequestConsumer(b.Stage):
+						kind = "request"
+					case streams.RetryConsumer(b.Stage):
 						kind = "retry"
 					}
 					samples = append(samples, sample{of(consumer), []string{b.Stage.String(), kind}})

@@ -153,9 +153,9 @@ func (e *Engine) find(ctx context.Context) error {
 	return nil
 }
 
-// consumerNames are those of the stage's two consumers.
+// consumerNames are those of the stage's consumers.
 func (s *stage) consumerNames() []string {
-	return []string{streams.StageConsumer(s.stage), streams.RetryConsumer(s.stage)}
+	return []string{streams.StageConsumer(s.stage), streams.RequestConsumer(s.stage), streams.RetryConsumer(s.stage)}
 }
 
 // routerLogger takes the router's news of every start and stop down to debug.

@@ -118,7 +118,7 @@ func (s *site) idle(waiting bool) {
 	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
 	defer cancel()
 	for _, st := range menu.Stages() {
-		for _, name := range []string{streams.StageConsumer(st), streams.RetryConsumer(st)} {
+		for _, name := range []string{streams.StageConsumer(st), streams.RequestConsumer(st), streams.RetryConsumer(st)} {
 			for {
 				consumer, err := streams.OpenConsumer(ctx, s.js, name)
 				if err != nil {
