@@ -27,11 +27,6 @@ func (s *JetStream) Load(ctx context.Context, key menu.Key) ([]Entry, error) {
 	return s.load(ctx, streams.SessionFilter(key), 0, 0)
 }
 
-// LoadAfter returns what a session's history holds after a sequence.
-func (s *JetStream) LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]Entry, error) {
-	return s.load(ctx, streams.SessionFilter(key), after, 0)
-}
-
 // LoadPage returns the first events, at most limit of them, that a session's history holds after a sequence. Fewer
 // than limit means that there are no more.
 func (s *JetStream) LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]Entry, error) {

@@ -18,25 +18,26 @@ import (
 	"kondate/streams/natstest"
 )
 
-// sessionsOf returns a log of as many sessions of ten events each, and the
-// sequences of each one's events.
-func sessionsOf(b *testing.B, broker *natstest.Server, sessions int) (key func(i int) menu.Key, seqs [][]uint64) {
+func benchKey(i int) menu.Key { return menutest.Key(fmt.Sprintf("s%d", i)) }
+
+// appendSessions appends n sessions of ten events each, from that of [benchKey] i on, and returns the sequences of their events.
+func appendSessions(b *testing.B, broker *natstest.Server, i, n int) [][]uint64 {
 	b.Helper()
 	padding := `,"padding":"` + strings.Repeat("x", 2_000) + `"}`
-	key = func(i int) menu.Key { return menutest.Key(fmt.Sprintf("s%d", i)) }
-	seqs = make([][]uint64, sessions)
+	seqs := make([][]uint64, n)
 	var g errgroup.Group
 	g.SetLimit(16)
 	js := broker.JetStream()
-	for i := range sessions {
+	for j := range n {
 		g.Go(func() error {
-			for _, msg := range append(sessionEvents(b, key(i), 20), mustEncode(b, key(i), menu.Completed{Round: 1})) {
+			key := benchKey(i + j)
+			for _, msg := range append(sessionEvents(b, key, 20), mustEncode(b, key, menu.Completed{Round: 1})) {
 				msg.Data = append(msg.Data[:len(msg.Data)-1], padding...)
 				ack, err := js.PublishMsg(b.Context(), msg)
 				if err != nil {
 					return err
 				}
-				seqs[i] = append(seqs[i], ack.Sequence)
+				seqs[j] = append(seqs[j], ack.Sequence)
 			}
 			return nil
 		})
@@ -44,43 +45,49 @@ func sessionsOf(b *testing.B, broker *natstest.Server, sessions int) (key func(i
 	if err := g.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	return key, seqs
+	return seqs
 }
 
-// BenchmarkLoad reads sessions of logs of two sizes, the oldest ones first: what one costs must not grow with the log.
+// atSizes measures with as many sessions as a small and a large log have: what one costs must not grow with the log.
+func atSizes(b *testing.B, measure func(b *testing.B, broker *natstest.Server, sessions int)) {
+	b.Helper()
+	for _, sessions := range []int{500, 8000} {
+		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) { measure(b, natstest.New(b), sessions) })
+	}
+}
+
+// BenchmarkLoad reads sessions, the oldest ones first.
 func BenchmarkLoad(b *testing.B) {
-	for _, sessions := range []int{500, 8000} {
-		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
-			broker := natstest.New(b)
-			store := newStore(broker)
-			key, _ := sessionsOf(b, broker, sessions)
-			i := 0
-			for b.Loop() {
-				if entries, err := store.Load(b.Context(), key(i%sessions)); err != nil || len(entries) != 10 {
-					b.Fatalf("%d events of session %s: %v", len(entries), key(i%sessions), err)
-				}
-				i++
+	atSizes(b, func(b *testing.B, broker *natstest.Server, sessions int) {
+		b.Helper()
+		store := newStore(broker)
+		appendSessions(b, broker, 0, sessions)
+		for i := 0; b.Loop(); i++ {
+			key := benchKey(i % sessions)
+			if entries, err := store.Load(b.Context(), key); err != nil || len(entries) != 10 {
+				b.Fatalf("%d events of session %s: %v", len(entries), key, err)
 			}
-		})
-	}
+		}
+	})
 }
 
-// BenchmarkRetire takes sessions out of logs of two sizes, at most 500: what one costs must not grow with the log.
+// BenchmarkRetire takes sessions out of the log, the oldest ones first. When all are gone, as many come again.
 func BenchmarkRetire(b *testing.B) {
-	for _, sessions := range []int{500, 8000} {
-		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {
-			broker := natstest.New(b)
-			store := newStore(broker)
-			key, seqs := sessionsOf(b, broker, sessions)
-			i := 0
-			for b.Loop() {
-				if err := store.Retire(b.Context(), key(i), seqs[i]); err != nil {
-					b.Fatal(err)
-				}
-				i++
+	atSizes(b, func(b *testing.B, broker *natstest.Server, sessions int) {
+		b.Helper()
+		store := newStore(broker)
+		seqs := appendSessions(b, broker, 0, sessions)
+		for i := 0; b.Loop(); i++ {
+			if i == len(seqs) {
+				b.StopTimer()
+				seqs = append(seqs, appendSessions(b, broker, i, sessions)...)
+				b.StartTimer()
 			}
-		})
-	}
+			if err := store.Retire(b.Context(), benchKey(i), seqs[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkBlocks appends to a log of 60,000 subjects while the stages' consumers read it: as they are, and with two
@@ -90,7 +97,7 @@ func BenchmarkBlocks(b *testing.B) {
 		b.Run(fmt.Sprintf("filters=%d", filters), func(b *testing.B) {
 			broker := natstest.New(b)
 			js := broker.JetStream()
-			sessionsOf(b, broker, 6000)
+			appendSessions(b, broker, 0, 6000)
 			ctx, cancel := context.WithCancel(b.Context())
 			var stages sync.WaitGroup
 			defer stages.Wait()

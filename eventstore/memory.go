@@ -111,11 +111,6 @@ func (m *Memory) Load(ctx context.Context, key menu.Key) ([]Entry, error) {
 	return m.LoadLane(ctx, key, "", 0)
 }
 
-// LoadAfter is [JetStream.LoadAfter].
-func (m *Memory) LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]Entry, error) {
-	return m.LoadLane(ctx, key, "", after)
-}
-
 // LoadPage is [JetStream.LoadPage].
 func (m *Memory) LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]Entry, error) {
 	entries, err := m.LoadLane(ctx, key, "", after)

@@ -6,13 +6,10 @@
 package eventstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -90,9 +87,3 @@ func (e *ConflictError) Error() string {
 
 // Unwrap returns ErrConflict.
 func (e *ConflictError) Unwrap() error { return ErrConflict }
-
-// Same says whether two entries are one message, byte for byte.
-func (e Entry) Same(other Entry) bool {
-	return e.Seq == other.Seq && e.Key == other.Key && e.Type == other.Type && e.Time.Equal(other.Time) &&
-		bytes.Equal(e.Data, other.Data) && maps.EqualFunc(e.Header, other.Header, slices.Equal[[]string])
-}

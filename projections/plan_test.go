@@ -34,3 +34,16 @@ func TestPagesReadTheirRowsOnly(t *testing.T) {
 		t.Logf("%d rows were read", rows)
 	}
 }
+
+// Postgres does not read the documents of rows for its statistics, in the first version of the tables and in a new one.
+func TestDocumentsAreNotAnalyzed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	if made := f.count("select public.create_version('building', 'stream')"); made != 2 {
+		t.Fatalf("made version %d, want 2", made)
+	}
+	const columns = "select count(*)::int from pg_attribute where attrelid in ('v1.menus'::regclass, 'v2.menus'::regclass) and atttypid = 'jsonb'::regtype"
+	if all, analyzed := f.count(columns), f.count(columns+" and attstattarget is distinct from 0"); all == 0 || analyzed != 0 {
+		t.Errorf("%d of %d documents are analyzed", analyzed, all)
+	}
+}

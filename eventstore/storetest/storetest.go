@@ -21,7 +21,6 @@ type Store interface {
 	Append(ctx context.Context, key menu.Key, events ...eventstore.Proposed) (eventstore.Receipt, error)
 	AppendMenu(ctx context.Context, key menu.Key, expected uint64, events ...eventstore.Proposed) (eventstore.Receipt, error)
 	Load(ctx context.Context, key menu.Key) ([]eventstore.Entry, error)
-	LoadAfter(ctx context.Context, key menu.Key, after uint64) ([]eventstore.Entry, error)
 	LoadPage(ctx context.Context, key menu.Key, after uint64, limit int) ([]eventstore.Entry, error)
 	LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]eventstore.Entry, error)
 	Read(ctx context.Context, after uint64, limit int) ([]eventstore.Entry, error)
@@ -156,8 +155,8 @@ func appendsAndLoads(t *testing.T, s Store) {
 	if last, err := s.Last(t.Context()); err != nil || last != second.Seq {
 		t.Fatalf("Last = %d, %v; want %d", last, err, second.Seq)
 	}
-	if after, err := s.LoadAfter(t.Context(), key, first.Seq); err != nil || len(after) != 1 || after[0].Seq != second.Seq {
-		t.Fatalf("LoadAfter = %v, %v", after, err)
+	if after, err := s.LoadPage(t.Context(), key, first.Seq, 10); err != nil || len(after) != 1 || after[0].Seq != second.Seq {
+		t.Fatalf("LoadPage = %v, %v", after, err)
 	}
 }
 
