@@ -23,6 +23,7 @@ import (
 
 	"kondate/projections/pgtest"
 	"kondate/projections/postgres"
+	"kondate/streams/natstest"
 )
 
 // asNATS makes the test binary a nats-server, which reads its own command line.
@@ -95,7 +96,7 @@ func variables(env map[string]string) []string {
 func (f *fleet) startNATS() {
 	f.t.Helper()
 	names := []string{"nats-1", "nats-2", "nats-3"}
-	ports := freePorts(f.t, 3*len(names))
+	ports := natstest.FreePorts(f.t, 3*len(names))
 	var urls, routes []string
 	for i := range names {
 		urls = append(urls, fmt.Sprintf("nats://kondate:%s@127.0.0.1:%d", composeSecrets["NATS_PASSWORD"], ports[3*i]))
@@ -339,19 +340,4 @@ func eventually(t *testing.T, what string, try func() error) {
 			t.Fatalf("waited in vain for %s: %v", what, err)
 		}
 	}
-}
-
-// freePorts returns ports that nobody uses.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var found []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() //nolint:errcheck // all are held until the last one is chosen
-		found = append(found, l.Addr().(*net.TCPAddr).Port)
-	}
-	return found
 }

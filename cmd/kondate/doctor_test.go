@@ -283,7 +283,7 @@ func TestDoctorMonitoring(t *testing.T) {
 // monitoredServer runs a nats-server, and returns the URL of its monitoring.
 func monitoredServer(t *testing.T, jetstream string) string {
 	t.Helper()
-	ports := freePorts(t, 2)
+	ports := natstest.FreePorts(t, 2)
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	text := fmt.Sprintf("server_name: one\nlisten: 127.0.0.1:%d\nhttp: 127.0.0.1:%d\njetstream %s\n", ports[0], ports[1], jetstream)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"kondate/domain/menu"
 	"kondate/projections/pgtest"
+	"kondate/streams/natstest"
 )
 
 // A Postgres of one's own that takes TLS only is checked by name and CA, and carries a whole menu.
@@ -110,7 +111,7 @@ func startTLSPostgres(t *testing.T, ca *authority) int {
 	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte("hostssl all all 127.0.0.1/32 scram-sha-256\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	port := freePorts(t, 1)[0]
+	port := natstest.FreePorts(t, 1)[0]
 	server := command("postgres", "-D", data, "-c", "listen_addresses=127.0.0.1", "-c", "port="+strconv.Itoa(port), "-c", "ssl=on", "-c", "unix_socket_directories=", "-c", "fsync=off")
 	log := &syncBuffer{}
 	server.Stderr = log

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -82,7 +83,8 @@ func NewCluster(tb testing.TB) *Cluster {
 	tb.Helper()
 	const size = 3
 	c := &Cluster{tb: tb, processes: make([]*exec.Cmd, size)}
-	clients, routes := ports(tb, size), ports(tb, size)
+	free := FreePorts(tb, 2*size)
+	clients, routes := free[:size], free[size:]
 	urls := make([]string, size)
 	for i, port := range routes {
 		urls[i] = fmt.Sprintf("nats://127.0.0.1:%d", port)
@@ -201,21 +203,23 @@ func (c *Cluster) eventually(what string, try func() error) {
 	}
 }
 
-// ports returns free ports. They are all held while they are chosen, so that none is given twice.
-func ports(tb testing.TB, n int) []int {
+// FreePorts returns ports of 127.0.0.1 that nobody has, and that the system gives to nobody who asks for any port or makes
+// a connection: a server that is stopped finds its own free when it starts again.
+func FreePorts(tb testing.TB, n int) []int {
 	tb.Helper()
+	const first, last = 10_000, 32_000
 	var found []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	for range 100 * n {
+		port := first + rand.IntN(last-first)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // it is closed at once
 		if err != nil {
-			tb.Fatal(err)
+			continue // somebody has it
 		}
-		defer l.Close() //nolint:errcheck // it was only held
-		addr, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			tb.Fatalf("%s is no TCP address", l.Addr())
+		defer l.Close() //nolint:errcheck // all are held until the last one is chosen, so that they differ
+		if found = append(found, port); len(found) == n {
+			return found
 		}
-		found = append(found, addr.Port)
 	}
-	return found
+	tb.Fatalf("of %d ports between %d and %d hardly one is free", 100*n, first, last)
+	return nil
 }

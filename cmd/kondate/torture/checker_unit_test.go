@@ -86,13 +86,16 @@ func copyJSON(t *testing.T, from, to any) {
 }
 
 // event returns the place of the first message of a type that the program wrote, in a session that was not erased.
-func (s *scene) event(typ string) int {
+func (s *scene) event(typ string) int { return s.eventWith(typ, "") }
+
+// eventWith is event for the first one whose body holds a text.
+func (s *scene) eventWith(typ, text string) int {
 	s.t.Helper()
 	i := slices.IndexFunc(s.log, func(m logged) bool {
-		return strings.HasSuffix(m.Subject, "."+typ) && len(m.Header[foreignHeader]) == 0
+		return strings.HasSuffix(m.Subject, "."+typ) && len(m.Header[foreignHeader]) == 0 && bytes.Contains(m.Data, []byte(text))
 	})
 	if i < 0 {
-		s.t.Fatalf("the log has no %s", typ)
+		s.t.Fatalf("the log has no %s with %q", typ, text)
 	}
 	return i
 }
@@ -103,12 +106,8 @@ func (s *scene) remove(which func(logged) bool) { s.log = slices.DeleteFunc(s.lo
 // replace changes the text of a message's body, and only in the log.
 func (s *scene) replace(typ, old, replacement string) {
 	s.t.Helper()
-	i := s.event(typ)
-	data := bytes.Replace(s.log[i].Data, []byte(old), []byte(replacement), 1)
-	if bytes.Equal(data, s.log[i].Data) {
-		s.t.Fatalf("%s has no %s: %.400s", typ, old, data)
-	}
-	s.log[i].Data = data
+	m := &s.log[s.eventWith(typ, old)]
+	m.Data = bytes.Replace(m.Data, []byte(old), []byte(replacement), 1)
 }
 
 // again appends a copy of a message to the log, as the program would write it.

@@ -5,6 +5,7 @@ package torture_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -97,17 +98,23 @@ func connect(tb testing.TB, brokers []*broker) jetstream.JetStream {
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// freePorts returns ports that were free a moment ago: a process that comes back must come back to its own.
+// freePorts returns ports that nobody has, and that the system gives to nobody who asks for any port or makes a
+// connection: a process that comes back must come back to its own.
 func freePorts(tb testing.TB, n int) []int {
 	tb.Helper()
-	ports := make([]int, n)
-	for i := range ports { // all stay bound until the end, so that they differ
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	const first, last = 10_000, 32_000
+	var found []int
+	for range 100 * n {
+		port := first + rand.IntN(last-first)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // it is closed at once
 		if err != nil {
-			tb.Fatal(err)
+			continue // somebody has it
 		}
-		defer func() { _ = l.Close() }() // it was bound only to have its number
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		defer l.Close() //nolint:errcheck // all are held until the last one is chosen, so that they differ
+		if found = append(found, port); len(found) == n {
+			return found
+		}
 	}
-	return ports
+	tb.Fatalf("of %d ports between %d and %d hardly one is free", 100*n, first, last)
+	return nil
 }
