@@ -16,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
 	"kondate/streams"
@@ -167,16 +168,28 @@ func (s *JetStream) Retire(ctx context.Context, key menu.Key, seqs []uint64) err
 	if len(seqs) == 0 || last > seqs[len(seqs)-1] {
 		return fail(ErrMoved)
 	}
-	for _, seq := range seqs {
+	var g errgroup.Group
+	g.SetLimit(retireAtOnce)
+	for i, seq := range seqs {
 		if seq == guard {
 			continue
 		}
-		if err := s.deleteMessage(ctx, seq, false); err != nil {
-			return fail(err)
+		if i == 0 { // whoever reads the session while it leaves sees that its beginning is gone
+			if err := s.deleteMessage(ctx, seq, false); err != nil {
+				return fail(err)
+			}
+			continue
 		}
+		g.Go(func() error { return s.deleteMessage(ctx, seq, false) })
+	}
+	if err := g.Wait(); err != nil {
+		return fail(err)
 	}
 	return nil
 }
+
+// retireAtOnce is how many events of a session are taken out at once.
+const retireAtOnce = 4
 
 // Size returns how many bytes the log takes, and how many it may take.
 func (s *JetStream) Size(ctx context.Context) (used, limit uint64, err error) {

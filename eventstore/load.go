@@ -1,23 +1,30 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/domain/menu"
 	"kondate/streams"
 )
 
 const (
-	// loadBatch and loadBytes are how many messages, and about how many bytes, one direct get asks for. What it asks
-	// for has to fit what a connection buffers, or the client drops messages.
-	loadBatch = 500
+	// loadBatch and loadBytes are how many messages, and about how many bytes, one direct get asks for. Nobody appends
+	// while the broker answers, and what it asks for has to fit what a connection buffers, or the client drops messages.
+	loadBatch = 100
 	loadBytes = 8 << 20
+	// loadSubjects is how many subjects of a session are read at once.
+	loadSubjects = 4
 	// loadTimeout bounds a read whose context has no deadline of its own.
 	loadTimeout = 30 * time.Second
 )
@@ -33,53 +40,82 @@ func (s *JetStream) LoadPage(ctx context.Context, key menu.Key, after uint64, li
 	return s.load(ctx, streams.SessionFilter(key), after, limit)
 }
 
-// Read returns the first entries, at most limit of them, that the whole log holds after a sequence: none at its end.
-// Unlike [JetStream.Follow] it does not wait for more.
-func (s *JetStream) Read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
-	return s.load(ctx, streams.AllEvents, after, limit)
-}
-
 // LoadLane returns what one lane of a session holds after a sequence.
 func (s *JetStream) LoadLane(ctx context.Context, key menu.Key, lane menu.Lane, after uint64) ([]Entry, error) {
 	return s.load(ctx, streams.LaneFilter(key, lane), after, 0)
 }
 
-// load reads up to the sequence that the leader calls the last one, however far behind the answering replica is, or up
-// to limit entries (0: no limit).
+// load reads up to the sequence that the leader calls the last one, or up to limit entries (0: no limit). It reads each
+// subject by itself: the broker knows where the first and the last message of a subject lie, but would look for those of a
+// filter with wildcards in the whole log behind them, and nobody appends meanwhile.
 func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit int) ([]Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	last, err := s.lastOf(ctx, filter)
+	last, subjects, err := s.subjects(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
+	if limit == 0 {
+		limit = math.MaxInt
+	}
+	var (
+		mu      sync.Mutex // guards entries
+		entries []Entry
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(loadSubjects)
+	for subject, held := range subjects {
+		g.Go(func() error {
+			found, err := s.read(ctx, subject, after, last, min(held, limit))
+			mu.Lock()
+			defer mu.Unlock()
+			entries = append(entries, found...)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return entries[:min(len(entries), limit)], nil
+}
+
+// subjects returns the sequence of the log's last message, and the subjects on a filter that have messages up to there, each
+// with how many there are. The leader answers.
+func (s *JetStream) subjects(ctx context.Context, filter string) (last uint64, held map[string]int, err error) {
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+		State struct {
+			Last     uint64         `json:"last_seq"`
+			Subjects map[string]int `json:"subjects"`
+		} `json:"state"`
+	}
+	err = s.ask(ctx, "INFO", map[string]string{"subjects_filter": filter}, &answer)
+	if err == nil && answer.Error != nil {
+		err = fmt.Errorf("the leader refused: %w", answer.Error)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("look for subjects on %s: %w", filter, err)
+	}
+	return answer.State.Last, answer.State.Subjects, nil
+}
+
+// read returns the first entries on a filter, at most limit of them, after a sequence and up to one that the leader knows,
+// however far behind the answering replica is.
+func (s *JetStream) read(ctx context.Context, filter string, after, last uint64, limit int) ([]Entry, error) {
 	var entries []Entry
-	for next := after + 1; next <= last; {
-		n, size := len(entries), loadBatch
-		if limit > 0 {
-			if size = min(size, limit-n); size <= 0 {
-				break
-			}
-		}
-		batch, err := jetstreamext.GetBatch(ctx, s.reads, streams.EventStream, size,
-			jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(loadBytes))
-		if err != nil {
-			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
-		}
-		for msg, err := range batch {
+	for next := after + 1; next <= last && len(entries) < limit; {
+		if wanted := limit - len(entries); wanted > 1 {
+			found, err := s.batch(ctx, filter, next, last, min(wanted, loadBatch))
 			if err != nil {
-				break // if it is more than this answer that is broken, the leader does not answer either
+				return nil, err
 			}
-			if msg.Sequence > last || !follows(msg, entries[n:]) {
-				break // enough, or a message before this one was dropped on its way: ask again
+			if len(found) > 0 {
+				entries, next = append(entries, found...), found[len(found)-1].Seq+1
+				continue
 			}
-			entries = append(entries, decodeRaw(msg))
-			next = msg.Sequence + 1
 		}
-		if len(entries) > n {
-			continue
-		}
-		// A replica that lags, a purge, or a message whose headers pass for the end of the answer: the leader knows.
+		// A single one, a replica that lags, a purge, or a message whose headers pass for the end of the answer: the leader knows.
 		e, found, err := s.next(ctx, filter, next)
 		if err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
@@ -88,6 +124,26 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 			break
 		}
 		entries, next = append(entries, e), e.Seq+1
+	}
+	return entries, nil
+}
+
+// batch returns what one direct get brings of a filter from a sequence on, up to another one. That may be less than there is.
+func (s *JetStream) batch(ctx context.Context, filter string, from, last uint64, size int) ([]Entry, error) {
+	answer, err := jetstreamext.GetBatch(ctx, s.reads, streams.EventStream, size,
+		jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(loadBytes))
+	if err != nil {
+		return nil, fmt.Errorf("read %s from %d: %w", filter, from, err)
+	}
+	var entries []Entry
+	for msg, err := range answer {
+		if err != nil {
+			break // if it is more than this answer that is broken, the leader does not answer either
+		}
+		if msg.Sequence > last || !follows(msg, entries) {
+			break // enough, or a message before this one was dropped on its way: ask again
+		}
+		entries = append(entries, decodeRaw(msg))
 	}
 	return entries, nil
 }

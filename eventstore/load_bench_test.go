@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +23,9 @@ func benchKey(i int) menu.Key { return menutest.Key(fmt.Sprintf("s%d", i)) }
 // appendSessions appends n sessions of ten events each, from that of [benchKey] i on, and returns the sequences of their events.
 func appendSessions(b *testing.B, broker *natstest.Server, i, n int) [][]uint64 {
 	b.Helper()
-	padding := `,"padding":"` + strings.Repeat("x", 2_000) + `"}`
+	noise := make([]byte, 1<<20)
+	_, _ = rand.Read(noise) // it never fails; S2 finds little to compress
+	var place atomic.Uint64
 	seqs := make([][]uint64, n)
 	var g errgroup.Group
 	g.SetLimit(16)
@@ -32,7 +34,8 @@ func appendSessions(b *testing.B, broker *natstest.Server, i, n int) [][]uint64 
 		g.Go(func() error {
 			key := benchKey(i + j)
 			for _, msg := range append(sessionEvents(b, key, 20), mustEncode(b, key, menu.Completed{Round: 1})) {
-				msg.Data = append(msg.Data[:len(msg.Data)-1], padding...)
+				at := int(place.Add(997) % (1<<20 - 1_000))
+				msg.Data = fmt.Appendf(msg.Data[:len(msg.Data)-1], `,"padding":"%x"}`, noise[at:at+1_000])
 				ack, err := js.PublishMsg(b.Context(), msg)
 				if err != nil {
 					return err
@@ -68,6 +71,60 @@ func BenchmarkLoad(b *testing.B) {
 				b.Fatalf("%d events of session %s: %v", len(entries), key, err)
 			}
 		}
+	})
+}
+
+// BenchmarkLoadPage reads the last events of sessions, the oldest sessions first: what a client of an old session gets that
+// resumes.
+func BenchmarkLoadPage(b *testing.B) {
+	atSizes(b, func(b *testing.B, broker *natstest.Server, sessions int) {
+		b.Helper()
+		store := newStore(broker)
+		seqs := appendSessions(b, broker, 0, sessions)
+		for i := 0; b.Loop(); i++ {
+			i := i % sessions
+			if entries, err := store.LoadPage(b.Context(), benchKey(i), seqs[i][4], 100); err != nil || len(entries) != 5 {
+				b.Fatalf("%d events of session %s: %v", len(entries), benchKey(i), err)
+			}
+		}
+	})
+}
+
+// BenchmarkRead reads the whole log in pages of 1,000 entries, again and again, while others append: a log with a gap, where a
+// session was taken out. It reports how long an append had to wait at most.
+func BenchmarkRead(b *testing.B) {
+	atSizes(b, func(b *testing.B, broker *natstest.Server, sessions int) {
+		b.Helper()
+		store := newStore(broker)
+		seqs := appendSessions(b, broker, 0, sessions)
+		if err := store.Retire(b.Context(), benchKey(0), seqs[0]); err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		var appender sync.WaitGroup
+		var most time.Duration
+		js := broker.JetStream()
+		appender.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				began := time.Now()
+				if _, err := js.Publish(ctx, fmt.Sprintf("menu.evt.public.new%d.menu.completed", i), []byte("{}")); err == nil {
+					most = max(most, time.Since(began))
+				}
+			}
+		})
+		at := uint64(0)
+		for b.Loop() {
+			entries, err := store.Read(b.Context(), at, 1000)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if at = 0; len(entries) == 1000 {
+				at = entries[999].Seq
+			}
+		}
+		cancel()
+		appender.Wait()
+		b.ReportMetric(float64(most.Microseconds())/1000, "append-ms-max")
 	})
 }
 
@@ -139,7 +196,7 @@ func BenchmarkBlocks(b *testing.B) {
 				}
 			}
 			body := make([]byte, 10_000)
-			_, _ = rand.Read(body) // it never fails; S2 finds nothing to compress
+			_, _ = rand.Read(body) // it never fails
 			for i := 0; b.Loop(); i++ {
 				kind := "allergen.completed"
 				if i%10 == 0 {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"golang.org/x/sync/errgroup"
 
 	"kondate/eventstore"
 	"kondate/projections"
@@ -96,8 +99,12 @@ type archiver struct {
 	worked time.Time // since when it has not rested
 }
 
-// archiveStint is how long an archive works at least before it rests.
-const archiveStint = 20 * time.Millisecond
+const (
+	// archiveStint is how long an archive works at least before it rests.
+	archiveStint = 20 * time.Millisecond
+	// archiveAtOnce is how many sessions leave the log at once: each waits for the disk, and many can wait together.
+	archiveAtOnce = 4
+)
 
 // rest waits as long as the work before took: those who are served come first.
 func (x *archiver) rest(ctx context.Context) error {
@@ -135,8 +142,8 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 	if err != nil {
 		return x.report, err
 	}
-	for _, s := range sessions {
-		if err := x.retire(ctx, s); err != nil {
+	for some := range slices.Chunk(sessions, archiveAtOnce) {
+		if err := x.retireAll(ctx, some); err != nil {
 			return x.report, err
 		}
 		if err := x.rest(ctx); err != nil {
@@ -224,16 +231,25 @@ func (x *archiver) check(sums eventstore.ArchiveSums) error {
 	return eventstore.CheckArchive(file, sums)
 }
 
-// retire takes one session out of the log, unless it has moved on.
-func (x *archiver) retire(ctx context.Context, s projections.Archived) error {
-	s.File = x.report.File
-	if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
-		return err
+// retireAll takes sessions out of the log at once, but those that have moved on.
+func (x *archiver) retireAll(ctx context.Context, sessions []projections.Archived) error {
+	var kept atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range sessions {
+		g.Go(func() error {
+			s.File = x.report.File
+			if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
+				return err
+			}
+			err := x.store.Retire(ctx, s.Key, s.Seqs)
+			if errors.Is(err, eventstore.ErrMoved) {
+				kept.Add(1)
+				return projections.UnmarkArchived(ctx, x.pool, s.Key)
+			}
+			return err
+		})
 	}
-	err := x.store.Retire(ctx, s.Key, s.Seqs)
-	if errors.Is(err, eventstore.ErrMoved) {
-		x.report.Kept++
-		return projections.UnmarkArchived(ctx, x.pool, s.Key)
-	}
+	err := g.Wait()
+	x.report.Kept += int(kept.Load())
 	return err
 }

@@ -1,0 +1,97 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"kondate/streams"
+)
+
+const (
+	// readParts are read at once, one message after the other in each, and readPart is how many sequences one has.
+	readParts = 16
+	readPart  = 16
+	// everything matches all that a stream holds. The broker finds the next message without looking at subjects.
+	everything = ">"
+)
+
+// Read returns the first entries, at most limit of them, that the whole log holds after a sequence: none at its end.
+// Unlike [JetStream.Follow] it does not wait for more.
+//
+// It asks for each message by itself. When the broker sends several it also counts what is left, over all subjects of a log
+// that has gaps, and nobody appends meanwhile; so it does when a consumer is made.
+func (s *JetStream) Read(ctx context.Context, after uint64, limit int) ([]Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	stream, err := s.reads.Stream(ctx, streams.EventStream)
+	if err != nil {
+		return nil, fmt.Errorf("read the state of stream %s: %w", streams.EventStream, err)
+	}
+	state := stream.CachedInfo().State // the leader's
+	var entries []Entry
+	for next := max(after+1, state.FirstSeq); next <= state.LastSeq && len(entries) < limit; {
+		size := min(readParts*readPart, limit-len(entries))
+		through := min(state.LastSeq, next+uint64(size)-1) //nolint:gosec // it is positive
+		found, err := s.span(ctx, stream, next, through)
+		if err != nil {
+			return nil, fmt.Errorf("read the log from %d: %w", next, err)
+		}
+		entries, next = append(entries, found...), through+1
+		if len(found) > 0 {
+			continue
+		}
+		e, more, err := s.next(ctx, everything, next) // over the gap
+		if err != nil {
+			return nil, fmt.Errorf("read the log from %d: %w", next, err)
+		}
+		if !more {
+			break
+		}
+		next = e.Seq
+	}
+	return entries, nil
+}
+
+// span returns all that the log holds from a sequence to another one.
+func (s *JetStream) span(ctx context.Context, stream jetstream.Stream, from, through uint64) ([]Entry, error) {
+	parts := make([][]Entry, (through-from)/readPart+1)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range parts {
+		first := from + uint64(i)*readPart
+		g.Go(func() (err error) {
+			parts[i], err = s.part(ctx, stream, first, min(through, first+readPart-1))
+			return err
+		})
+	}
+	err := g.Wait()
+	return slices.Concat(parts...), err
+}
+
+// part is span, one message after the other.
+func (s *JetStream) part(ctx context.Context, stream jetstream.Stream, from, through uint64) ([]Entry, error) {
+	var entries []Entry
+	for next := from; next <= through; {
+		var e Entry
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(everything))
+		if err == nil && !slices.ContainsFunc(addedHeaders, func(name string) bool { return len(msg.Header[name]) > 1 }) {
+			e = decodeRaw(msg)
+		} else { // a replica that lags, or a message with headers of the answer's: the leader knows
+			found := false
+			if e, found, err = s.next(ctx, everything, next); err != nil {
+				return nil, err
+			}
+			if !found {
+				break
+			}
+		}
+		if e.Seq > through {
+			break
+		}
+		entries, next = append(entries, e), e.Seq+1
+	}
+	return entries, nil
+}
