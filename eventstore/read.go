@@ -13,7 +13,7 @@ import (
 
 const (
 	// readParts are read at once, one message after the other in each, and readPart is how many sequences one has.
-	readParts = 16
+	readParts = 64
 	readPart  = 16
 	// everything matches all that a stream holds. The broker finds the next message without looking at subjects.
 	everything = ">"

@@ -189,9 +189,9 @@ func (c *campaign) killed() int {
 //nolint:paralleltest // beside other tests its workers would hardly be up when they are killed
 func TestCampaign(t *testing.T) {
 	const (
-		menus, dishes = 50, 100
-		attempts      = 4
-		taskTimeout   = 2 * time.Second
+		dishes      = 100
+		attempts    = 4
+		taskTimeout = 2 * time.Second
 	)
 	broker := natstest.NewWith(t, streams.ServerConfig{Listen: "127.0.0.1:0"})
 	database := pgtest.New(t, pgtest.WithTemplate("campaign", projections.Migrate))
@@ -223,7 +223,7 @@ func TestCampaign(t *testing.T) {
 	defer calm()
 	began := time.Now()
 	chaos.Go(func() { c.chaos(chaosCtx, broker) })
-	sessions := submitSteadily(t, main.client(), menus, dishes)
+	sessions := submitSteadily(t, main.client(), *campaignMenus, dishes)
 
 	for _, s := range sessions {
 		key := menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(s.SessionID)}
@@ -268,7 +268,7 @@ func TestCampaign(t *testing.T) {
 	}
 	calls := c.calls()
 	t.Logf("%d dishes in %s, %d kills, %d calls: %d for the answers and failures, %d repeated; %d parked",
-		menus*dishes, took.Round(time.Second), c.killed(), calls, expected, calls-expected, parked)
+		len(sessions)*dishes, took.Round(time.Second), c.killed(), calls, expected, calls-expected, parked)
 	// A kill repeats the calls that ran and the results that waited for their flush or the broker's acknowledgement.
 	const inHand = menu.StageCount * 8 * 10
 	if calls < expected || calls > expected+(c.killed()+1)*inHand {
@@ -306,6 +306,9 @@ func submitSteadily(t *testing.T, cl *client, menus, dishes int) []accepted {
 
 // campaignKills end the chaos. A machine that is busy with something else would otherwise start workers, and nothing else.
 var campaignKills = flag.Int("campaign-kills", 40, "how many workers the campaign kills")
+
+// campaignMenus are what the workers have to do meanwhile.
+var campaignMenus = flag.Int("campaign-menus", 25, "how many menus the campaign submits")
 
 // chaos kills a worker every second, and twice restarts the broker, until there were campaignKills or ctx ends.
 func (c *campaign) chaos(ctx context.Context, broker *natstest.Server) {
