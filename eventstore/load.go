@@ -66,7 +66,7 @@ func (s *JetStream) load(ctx context.Context, filter string, after uint64, limit
 	g.SetLimit(loadSubjects)
 	for subject, held := range subjects {
 		g.Go(func() error {
-			found, err := s.read(ctx, subject, after, last, min(held, limit))
+			found, err := s.loadSubject(ctx, subject, after, last, min(held, limit))
 			mu.Lock()
 			defer mu.Unlock()
 			entries = append(entries, found...)
@@ -100,13 +100,13 @@ func (s *JetStream) subjects(ctx context.Context, filter string) (last uint64, h
 	return answer.State.Last, answer.State.Subjects, nil
 }
 
-// read returns the first entries on a filter, at most limit of them, after a sequence and up to one that the leader knows,
+// loadSubject returns the first entries on a subject, at most limit of them, after a sequence and up to one that the leader knows,
 // however far behind the answering replica is.
-func (s *JetStream) read(ctx context.Context, filter string, after, last uint64, limit int) ([]Entry, error) {
+func (s *JetStream) loadSubject(ctx context.Context, subject string, after, last uint64, limit int) ([]Entry, error) {
 	var entries []Entry
 	for next := after + 1; next <= last && len(entries) < limit; {
 		if wanted := limit - len(entries); wanted > 1 {
-			found, err := s.batch(ctx, filter, next, last, min(wanted, loadBatch))
+			found, err := s.batch(ctx, subject, next, last, min(wanted, loadBatch))
 			if err != nil {
 				return nil, err
 			}
@@ -116,9 +116,9 @@ func (s *JetStream) read(ctx context.Context, filter string, after, last uint64,
 			}
 		}
 		// A single one, a replica that lags, a purge, or a message whose headers pass for the end of the answer: the leader knows.
-		e, found, err := s.next(ctx, filter, next)
+		e, found, err := s.next(ctx, subject, next)
 		if err != nil {
-			return nil, fmt.Errorf("read %s from %d: %w", filter, next, err)
+			return nil, fmt.Errorf("read %s from %d: %w", subject, next, err)
 		}
 		if !found || e.Seq > last {
 			break
@@ -128,12 +128,12 @@ func (s *JetStream) read(ctx context.Context, filter string, after, last uint64,
 	return entries, nil
 }
 
-// batch returns what one direct get brings of a filter from a sequence on, up to another one. That may be less than there is.
-func (s *JetStream) batch(ctx context.Context, filter string, from, last uint64, size int) ([]Entry, error) {
+// batch returns what one direct get brings of a subject from a sequence on, up to another one. That may be less than there is.
+func (s *JetStream) batch(ctx context.Context, subject string, from, last uint64, size int) ([]Entry, error) {
 	answer, err := jetstreamext.GetBatch(ctx, s.reads, streams.EventStream, size,
-		jetstreamext.GetBatchSubject(filter), jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(loadBytes))
+		jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(loadBytes))
 	if err != nil {
-		return nil, fmt.Errorf("read %s from %d: %w", filter, from, err)
+		return nil, fmt.Errorf("read %s from %d: %w", subject, from, err)
 	}
 	var entries []Entry
 	for msg, err := range answer {

@@ -17,7 +17,7 @@ import (
 
 type benchSoakCommand struct {
 	Duration time.Duration `default:"30m" help:"How long the load lasts."`
-	Load     float64       `default:"0.5" help:"Share of what the server can do, which is measured first."`
+	Load     float64       `default:"0.6" help:"Share of what the server can do, which is measured first."`
 	NATSSync string        `name:"nats-sync" default:"always" help:"nats.sync of the server."`
 	DataDir  string        `placeholder:"DIR" help:"Folder on the disk to work on: a folder is made in it, and removed. Empty: the system's temporary one." type:"path"`
 	JSON     bool          `help:"Print JSON."`
@@ -27,10 +27,10 @@ type benchSoakCommand struct {
 func (benchSoakCommand) Help() string {
 	return "A server of its own works at a share of what it can do: menus of 20 dishes come at an even pace, each is followed by a client, and every third client loses its connection " +
 		"on the way and resumes. Old sessions are archived meanwhile, as an operator does, also while it is measured what the server can do. " +
-		"That is more than it can do for long: fifty clients at once make larger batches, and sessions that are old cost more to archive. What it holds is looked at forty times.\n\n" +
+		"What it holds is looked at forty times.\n\n" +
 		"Exit 1 if the last quarter held more than the second one (memory by more than a tenth, goroutines and files by more than a tenth, or any consumer more), " +
 		"if a client missed an event or got one twice, or if the server did not keep pace.\n\n" +
-		"Example: kondate bench soak --duration 5m --load 0.6"
+		"Example: kondate bench soak --duration 5m --load 0.7"
 }
 
 // Validate refuses what could not be measured. kong calls it.
