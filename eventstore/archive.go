@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -150,7 +151,7 @@ var ErrMoved = errors.New("the session has newer events")
 // anybody from submitting the session again. Retiring again is no failure. A session that has newer events is left as it
 // is, with [ErrMoved].
 //
-// They go one by one: after a purge the broker counts anew what every consumer has before it, which takes longer the more
+// Each is deleted by itself: after a purge the broker counts anew what every consumer has before it, which takes longer the more
 // subjects the log has, and nobody appends meanwhile.
 func (s *JetStream) Retire(ctx context.Context, key menu.Key, seqs []uint64) error {
 	fail := func(err error) error { return fmt.Errorf("retire session %s: %w", key, err) }
@@ -168,18 +169,17 @@ func (s *JetStream) Retire(ctx context.Context, key menu.Key, seqs []uint64) err
 	if len(seqs) == 0 || last > seqs[len(seqs)-1] {
 		return fail(ErrMoved)
 	}
+	leaving := slices.DeleteFunc(slices.Clone(seqs), func(seq uint64) bool { return seq == guard })
+	if len(leaving) == 0 {
+		return nil
+	}
+	// The first one before the others: whoever reads the session meanwhile sees that it is not whole.
+	if err := s.deleteMessage(ctx, leaving[0], false); err != nil {
+		return fail(err)
+	}
 	var g errgroup.Group
 	g.SetLimit(retireAtOnce)
-	for i, seq := range seqs {
-		if seq == guard {
-			continue
-		}
-		if i == 0 { // whoever reads the session while it leaves sees that its beginning is gone
-			if err := s.deleteMessage(ctx, seq, false); err != nil {
-				return fail(err)
-			}
-			continue
-		}
+	for _, seq := range leaving[1:] {
 		g.Go(func() error { return s.deleteMessage(ctx, seq, false) })
 	}
 	if err := g.Wait(); err != nil {

@@ -103,8 +103,8 @@ func (f *follower) run(ctx context.Context) error {
 		return err
 	}
 	f.consumed = 0
+	// It has no filter: with one that matches everything the broker would look into every block for what is left.
 	consumer, err := f.store.reads.CreateConsumer(ctx, streams.EventStream, jetstream.ConsumerConfig{
-		FilterSubject:     streams.AllEvents,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       f.after + 1,
 		AckPolicy:         jetstream.AckNonePolicy,

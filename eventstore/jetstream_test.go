@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -113,10 +114,11 @@ func TestFollowRefusesARecreatedStream(t *testing.T) {
 	}
 }
 
-// A stored message may carry the headers that the broker uses to end a pull. Nobody's log stops for it.
+// A stored message may carry the headers that the broker uses to end a pull, or to say where a message stands. Nobody's log
+// stops for it, and it stands where it stands.
 func TestForgedStatus(t *testing.T) {
 	t.Parallel()
-	for _, status := range []string{"408", "404", "409", "503", "100", "204"} {
+	for _, status := range []string{"", "408", "404", "409", "503", "100", "204"} {
 		t.Run(status, func(t *testing.T) {
 			t.Parallel()
 			broker := natstest.New(t)
@@ -127,7 +129,13 @@ func TestForgedStatus(t *testing.T) {
 			}
 			forged := &nats.Msg{
 				Subject: "menu.evt.public.s1.task6.completed",
-				Header:  nats.Header{"Status": {status}, "Description": {"Consumer Deleted"}, "Nats-Last-Sequence": {"7"}},
+				Header:  nats.Header{"Description": {"Consumer Deleted"}, "Nats-Sequence": {"1"}, "Nats-Subject": {"menu.evt.public.s9.task7.completed"}},
+			}
+			if status == "" {
+				forged.Data = []byte("{}")
+			} else { // it has no body
+				forged.Header.Set("Status", status)
+				forged.Header.Set("Nats-Last-Sequence", "7")
 			}
 			for range 2 {
 				if _, err := js.PublishMsg(t.Context(), forged); err != nil {
@@ -151,10 +159,73 @@ func TestForgedStatus(t *testing.T) {
 			if !errors.Is(err, done) || !slices.Equal(seqs, []uint64{1, 2, 3, 4}) {
 				t.Fatalf("followed %v, %v", seqs, err)
 			}
-			entries, err := store.Load(t.Context(), key)
-			if err != nil || len(entries) != 4 || !errors.Is(entries[1].Err, eventstore.ErrMalformed) || entries[3].Err != nil {
-				t.Fatalf("loaded %d entries, %v", len(entries), err)
+			load := func() ([]eventstore.Entry, error) { return store.Load(t.Context(), key) }
+			read := func() ([]eventstore.Entry, error) { return store.Read(t.Context(), 0, 10) }
+			for name, all := range map[string]func() ([]eventstore.Entry, error){"Load": load, "Read": read} {
+				entries, err := all()
+				if err != nil || !slices.Equal(sequences(entries), []uint64{1, 2, 3, 4}) || !errors.Is(entries[1].Err, eventstore.ErrMalformed) || entries[3].Err != nil {
+					t.Fatalf("%s: %v, %v", name, sequences(entries), err)
+				}
+				if e := entries[1]; e.Key != key || e.Header.Get("Nats-Sequence") != "1" {
+					t.Errorf("%s: event 2 is of session %s, with the headers %v", name, e.Key, e.Header)
+				}
 			}
 		})
 	}
+}
+
+// Pages of the whole log go over gaps of any length, and end where the log does.
+func TestReadCrossesGaps(t *testing.T) {
+	t.Parallel()
+	broker := natstest.New(t)
+	store, js := newStore(broker), broker.JetStream()
+	const last = 3_000
+	for i := range last {
+		if _, err := js.PublishAsync(fmt.Sprintf("menu.evt.public.s%d.menu.expired", i), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+	stream, err := js.Stream(t.Context(), streams.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := func(seq uint64) bool {
+		return seq < 20 || seq >= 30 && seq <= 60 || seq > 300 && seq < 2_500 || seq > last-5
+	}
+	var want []uint64
+	for seq := uint64(1); seq <= last; seq++ {
+		if !gone(seq) {
+			want = append(want, seq)
+		} else if err := stream.DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, limit := range []int{90, 500, last} {
+		var got []uint64
+		for at := uint64(0); ; at = got[len(got)-1] {
+			entries, err := store.Read(t.Context(), at, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, sequences(entries)...); len(entries) < limit {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("in pages of %d: %d entries from %d to %d, want %d", limit, len(got), got[0], got[len(got)-1], len(want))
+		}
+	}
+}
+
+func sequences(entries []eventstore.Entry) []uint64 {
+	seqs := make([]uint64, len(entries))
+	for i, e := range entries {
+		seqs[i] = e.Seq
+	}
+	return seqs
 }

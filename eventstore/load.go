@@ -140,7 +140,7 @@ func (s *JetStream) batch(ctx context.Context, subject string, from, last uint64
 		if err != nil {
 			break // if it is more than this answer that is broken, the leader does not answer either
 		}
-		if msg.Sequence > last || !follows(msg, entries) {
+		if forged(msg) || msg.Sequence > last || !follows(msg, entries) {
 			break // enough, or a message before this one was dropped on its way: ask again
 		}
 		entries = append(entries, decodeRaw(msg))
@@ -166,13 +166,14 @@ var addedHeaders = []string{ //nolint:gochecknoglobals // a constant; Go has no 
 	"Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", headerBefore, "Nats-Num-Pending",
 }
 
+// forged says whether a message has headers of its own that the broker adds to an answer, too: only the leader tells them apart.
+func forged(msg *jetstream.RawStreamMsg) bool {
+	return slices.ContainsFunc(addedHeaders, func(name string) bool { return len(msg.Header[name]) > 1 })
+}
+
 func decodeRaw(msg *jetstream.RawStreamMsg) Entry {
 	for _, name := range addedHeaders {
-		if values := msg.Header[name]; len(values) > 1 { // what the message itself has of the name comes first
-			msg.Header[name] = values[:len(values)-1]
-		} else {
-			delete(msg.Header, name)
-		}
+		delete(msg.Header, name)
 	}
 	return Decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)
 }

@@ -231,10 +231,11 @@ func (x *archiver) check(sums eventstore.ArchiveSums) error {
 	return eventstore.CheckArchive(file, sums)
 }
 
-// retireAll takes sessions out of the log at once, but those that have moved on.
+// retireAll takes sessions out of the log at once, but those that have moved on. Where one fails the others come to their end:
+// a session that is noted as archived and was not retired is never looked for again.
 func (x *archiver) retireAll(ctx context.Context, sessions []projections.Archived) error {
 	var kept atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	for _, s := range sessions {
 		g.Go(func() error {
 			s.File = x.report.File

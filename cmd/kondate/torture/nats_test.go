@@ -99,7 +99,7 @@ func connect(tb testing.TB, brokers []*broker) jetstream.JetStream {
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // freePorts returns ports that nobody has, and that the system gives to nobody who asks for any port or makes a
-// connection: a process that comes back must come back to its own.
+// connection: a process that comes back must come back to its own. natstest has the same; nothing of the program is imported here.
 func freePorts(tb testing.TB, n int) []int {
 	tb.Helper()
 	const first, last = 10_000, 32_000
