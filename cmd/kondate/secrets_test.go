@@ -207,9 +207,7 @@ func (g *guarded) raw(t *testing.T, request string) string {
 		t.Fatal(err)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		if err := tcp.CloseWrite(); err != nil {
-			t.Fatal(err)
-		}
+		_ = tcp.CloseWrite() // the server may have answered and left before
 	}
 	answer, err := io.ReadAll(conn)
 	if err != nil && len(answer) == 0 {
