@@ -81,17 +81,28 @@ func DataSchema(typ menu.Type, version int) string {
 
 // Decode reads one message of the log. It never fails: what cannot be read is an Entry without Event, whose Err says why.
 func Decode(subject string, seq uint64, stored time.Time, header nats.Header, data []byte) Entry {
-	e := Entry{Header: header, Data: data}
-	e.Seq = seq
-	e.Time = stored.UTC() // the broker's clock, until the header proves readable
-	if e.Err = e.decode(subject); e.Err != nil {
-		e.Event = nil
-		e.Err = fmt.Errorf("event %d on %s: %w", seq, subject, e.Err)
+	e := unopened(subject, seq, stored, header, data)
+	if e.Err != nil {
+		return e
+	}
+	if err := e.open(); err != nil {
+		e.Event, e.Err = nil, fmt.Errorf("event %d on %s: %w", seq, subject, err)
 	}
 	return e
 }
 
-func (e *Entry) decode(subject string) error {
+// unopened is [Decode] without a look into the body: the event is nil.
+func unopened(subject string, seq uint64, stored time.Time, header nats.Header, data []byte) Entry {
+	e := Entry{Header: header, Data: data}
+	e.Seq = seq
+	e.Time = stored.UTC() // the broker's clock, until the header proves readable
+	if err := e.decodeHeader(subject); err != nil {
+		e.Err = fmt.Errorf("event %d on %s: %w", seq, subject, err)
+	}
+	return e
+}
+
+func (e *Entry) decodeHeader(subject string) error {
 	var err error
 	if e.Key, e.Type, err = streams.ParseEventSubject(subject); err != nil {
 		return errors.Join(ErrMalformed, err)
@@ -116,6 +127,11 @@ func (e *Entry) decode(subject string) error {
 		return fmt.Errorf("%w: header %s %q is no number", ErrMalformed, HeaderSchema, schema)
 	}
 	e.Correlation, e.Causation = first(e.Header, HeaderCorrelation), first(e.Header, HeaderCausation)
+	return nil
+}
+
+// open decodes the body.
+func (e *Entry) open() (err error) {
 	if e.Event, err = decodeEvent(e.Type, e.Version, e.Data); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -228,4 +229,45 @@ func sequences(entries []eventstore.Entry) []uint64 {
 		seqs[i] = e.Seq
 	}
 	return seqs
+}
+
+// The log unopened is the log but for what is in the bodies, broken ones included.
+func TestUnopened(t *testing.T) {
+	t.Parallel()
+	broker := natstest.New(t)
+	store, key := newStore(broker), menutest.Key("s1")
+	if _, err := store.AppendMenu(t.Context(), key, 0, storetest.Propose(menutest.Submitted(menutest.Items("d", 3)))...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Append(t.Context(), key, storetest.Propose(menutest.Completed(menu.Allergen, "d-0"))...); err != nil {
+		t.Fatal(err)
+	}
+	readable := nats.Header{eventstore.HeaderID: {"x"}, eventstore.HeaderTime: {"2026-11-23T12:00:00.000001Z"}, eventstore.HeaderSchema: {"1"}}
+	for _, header := range []nats.Header{readable, {"X": {"no header of an event"}}} {
+		if _, err := broker.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "menu.evt.public.s2.menu.submitted", Header: header, Data: []byte("{")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened, err := store.Read(t.Context(), 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := eventstore.Unopened{Log: store}.Read(t.Context(), 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(opened) != 4 || len(got) != 4 {
+		t.Fatalf("%d entries, %d of them unopened, want 4", len(opened), len(got))
+	}
+	for i, want := range opened {
+		if broken := i >= 2; broken != (want.Err != nil) {
+			t.Errorf("entry %d: %v", want.Seq, want.Err)
+		}
+		if unreadable := i == 3; unreadable != (got[i].Err != nil) {
+			t.Errorf("unopened entry %d: %v", got[i].Seq, got[i].Err)
+		}
+		if want.Event, want.Err, got[i].Err = nil, nil, nil; !reflect.DeepEqual(got[i], want) {
+			t.Errorf("entry %d: %+v, want %+v", want.Seq, got[i], want)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 	"golang.org/x/sync/errgroup"
@@ -171,9 +172,14 @@ func forged(msg *jetstream.RawStreamMsg) bool {
 	return slices.ContainsFunc(addedHeaders, func(name string) bool { return len(msg.Header[name]) > 1 })
 }
 
-func decodeRaw(msg *jetstream.RawStreamMsg) Entry {
+func decodeRaw(msg *jetstream.RawStreamMsg) Entry { return fromRaw(msg, Decode) }
+
+// decoder is [Decode] or unopened.
+type decoder func(subject string, seq uint64, stored time.Time, header nats.Header, data []byte) Entry
+
+func fromRaw(msg *jetstream.RawStreamMsg, decode decoder) Entry {
 	for _, name := range addedHeaders {
 		delete(msg.Header, name)
 	}
-	return Decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)
+	return decode(msg.Subject, msg.Sequence, msg.Time, msg.Header, msg.Data)
 }

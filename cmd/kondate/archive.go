@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +61,7 @@ func (c archiveCommand) Run(ctx context.Context, env environment) error {
 		if err != nil {
 			return err
 		}
-		x := archiver{app: a, store: store, rows: projections.NewOperations(a.pool, store, a.projectorConfig()), before: time.Now().Add(-c.OlderThan), dir: c.Dir}
+		x := archiver{app: a, store: store, rows: projections.NewOperations(a.pool, eventstore.Unopened{Log: store}, a.projectorConfig()), before: time.Now().Add(-c.OlderThan), dir: c.Dir}
 		report, err := x.run(ctx, c.DryRun)
 		if err != nil {
 			return err
@@ -96,34 +95,23 @@ type archiver struct {
 	dir    string
 
 	report archiveReport
-	worked time.Time // since when it has not rested
 }
 
-const (
-	// archiveStint is how long an archive works at least before it rests.
-	archiveStint = 20 * time.Millisecond
-	// archiveAtOnce is how many sessions leave the log at once: each waits for the disk, and many can wait together.
-	archiveAtOnce = 4
-)
+// archiveAtOnce is how many sessions leave the log at once: each waits for the disk, and many can wait together.
+const archiveAtOnce = 4
 
-// rest waits as long as the work before took: those who are served come first.
-func (x *archiver) rest(ctx context.Context) error {
-	worked := time.Since(x.worked)
-	if worked < archiveStint {
-		return nil
-	}
+// rest waits a third as long as the work before took: appends wait while events leave the log.
+func rest(ctx context.Context, worked time.Duration) error {
 	select {
-	case <-time.After(worked):
+	case <-time.After(worked / 3):
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	x.worked = time.Now()
-	return nil
 }
 
 func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err error) {
-	x.worked = time.Now()
-	x.report.MadeAt = x.worked.UTC()
+	x.report.MadeAt = time.Now().UTC()
 	if x.report.Stream, err = streams.Identity(ctx, x.js); err != nil {
 		return r, err
 	}
@@ -142,13 +130,8 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 	if err != nil {
 		return x.report, err
 	}
-	for some := range slices.Chunk(sessions, archiveAtOnce) {
-		if err := x.retireAll(ctx, some); err != nil {
-			return x.report, err
-		}
-		if err := x.rest(ctx); err != nil {
-			return x.report, err
-		}
+	if err := x.retire(ctx, sessions); err != nil {
+		return x.report, err
 	}
 	after, _, err := x.store.Size(ctx)
 	x.report.Freed = before - min(before, after)
@@ -163,10 +146,7 @@ func (x *archiver) export(ctx context.Context, write func(eventstore.Entry) erro
 			r.FirstSeq = e.Seq
 		}
 		r.LastSeq = e.Seq
-		if err := write(e); err != nil {
-			return err
-		}
-		return x.rest(ctx)
+		return write(e)
 	})
 	r.Sessions = len(sessions)
 	return sessions, err
@@ -231,26 +211,46 @@ func (x *archiver) check(sums eventstore.ArchiveSums) error {
 	return eventstore.CheckArchive(file, sums)
 }
 
-// retireAll takes sessions out of the log at once, but those that have moved on. Where one fails the others come to their end:
-// a session that is noted as archived and was not retired is never looked for again.
-func (x *archiver) retireAll(ctx context.Context, sessions []projections.Archived) error {
+// retire takes sessions out of the log, some at once, but those that have moved on. Where one fails no other one begins and
+// those that have begun come to their end: a session that is noted as archived and was not retired is never looked for again.
+func (x *archiver) retire(ctx context.Context, sessions []projections.Archived) error {
 	var kept atomic.Int64
+	var failed atomic.Bool
 	var g errgroup.Group
+	g.SetLimit(archiveAtOnce)
 	for _, s := range sessions {
+		if failed.Load() {
+			break
+		}
 		g.Go(func() error {
-			s.File = x.report.File
-			if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
-				return err
-			}
-			err := x.store.Retire(ctx, s.Key, s.Seqs)
-			if errors.Is(err, eventstore.ErrMoved) {
+			began := time.Now()
+			moved, err := x.retireOne(ctx, s)
+			if moved {
 				kept.Add(1)
-				return projections.UnmarkArchived(ctx, x.pool, s.Key)
+			}
+			if err == nil {
+				err = rest(ctx, time.Since(began))
+			}
+			if err != nil {
+				failed.Store(true)
 			}
 			return err
 		})
 	}
 	err := g.Wait()
-	x.report.Kept += int(kept.Load())
+	x.report.Kept = int(kept.Load())
 	return err
+}
+
+// retireOne takes a session out of the log, or says that it moved on.
+func (x *archiver) retireOne(ctx context.Context, s projections.Archived) (moved bool, err error) {
+	s.File = x.report.File
+	if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
+		return false, err
+	}
+	err = x.store.Retire(ctx, s.Key, s.Seqs)
+	if errors.Is(err, eventstore.ErrMoved) {
+		return true, projections.UnmarkArchived(ctx, x.pool, s.Key)
+	}
+	return false, err
 }
