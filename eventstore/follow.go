@@ -131,7 +131,7 @@ func (f *follower) run(ctx context.Context) error {
 // step hands over one entry that the leader names. A pull takes a message with the headers of a status for the end of
 // the pull, so that a follower would never get past it.
 func (f *follower) step(ctx context.Context) error {
-	e, found, err := f.store.next(ctx, streams.AllEvents, f.after+1)
+	e, found, err := f.store.next(ctx, streams.AllEvents, f.after+1, Decode)
 	if err != nil || !found {
 		return err
 	}

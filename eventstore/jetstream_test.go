@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -243,7 +244,9 @@ func TestUnopened(t *testing.T) {
 		t.Fatal(err)
 	}
 	readable := nats.Header{eventstore.HeaderID: {"x"}, eventstore.HeaderTime: {"2026-11-23T12:00:00.000001Z"}, eventstore.HeaderSchema: {"1"}}
-	for _, header := range []nats.Header{readable, {"X": {"no header of an event"}}} {
+	forged := maps.Clone(readable) // the leader is asked for it
+	forged["Nats-Sequence"] = []string{"1"}
+	for _, header := range []nats.Header{readable, forged, {"X": {"no header of an event"}}} {
 		if _, err := broker.JetStream().PublishMsg(t.Context(), &nats.Msg{Subject: "menu.evt.public.s2.menu.submitted", Header: header, Data: []byte("{")}); err != nil {
 			t.Fatal(err)
 		}
@@ -256,14 +259,14 @@ func TestUnopened(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(opened) != 4 || len(got) != 4 {
-		t.Fatalf("%d entries, %d of them unopened, want 4", len(opened), len(got))
+	if len(opened) != 5 || len(got) != 5 {
+		t.Fatalf("%d entries, %d of them unopened, want 5", len(opened), len(got))
 	}
 	for i, want := range opened {
 		if broken := i >= 2; broken != (want.Err != nil) {
 			t.Errorf("entry %d: %v", want.Seq, want.Err)
 		}
-		if unreadable := i == 3; unreadable != (got[i].Err != nil) {
+		if unreadable := i == 4; unreadable != (got[i].Err != nil) {
 			t.Errorf("unopened entry %d: %v", got[i].Seq, got[i].Err)
 		}
 		if want.Event, want.Err, got[i].Err = nil, nil, nil; !reflect.DeepEqual(got[i], want) {

@@ -96,7 +96,7 @@ func (s *JetStream) Newest(ctx context.Context) (uint64, error) {
 
 // FirstAfter returns the first event after a sequence that the log holds; false if there is none. The leader answers.
 func (s *JetStream) FirstAfter(ctx context.Context, seq uint64) (Entry, bool, error) {
-	e, found, err := s.next(ctx, streams.AllEvents, seq+1)
+	e, found, err := s.next(ctx, streams.AllEvents, seq+1, Decode)
 	if err != nil {
 		return Entry{}, false, fmt.Errorf("read the first event after %d: %w", seq, err)
 	}
@@ -116,7 +116,7 @@ func (s *JetStream) lastOf(ctx context.Context, filter string) (uint64, error) {
 }
 
 // next returns the first message on a filter from a sequence on; false if there is none.
-func (s *JetStream) next(ctx context.Context, filter string, from uint64) (Entry, bool, error) {
+func (s *JetStream) next(ctx context.Context, filter string, from uint64, decode decoder) (Entry, bool, error) {
 	answer, err := s.get(ctx, getRequest{NextFor: filter, Seq: from})
 	if err != nil || answer.Message == nil {
 		return Entry{}, false, err
@@ -128,5 +128,5 @@ func (s *JetStream) next(ctx context.Context, filter string, from uint64) (Entry
 			header = nil // the entry is malformed then, and says so
 		}
 	}
-	return Decode(m.Subject, m.Seq, m.Time, header, m.Data), true, nil
+	return decode(m.Subject, m.Seq, m.Time, header, m.Data), true, nil
 }

@@ -117,7 +117,7 @@ func (s *JetStream) loadSubject(ctx context.Context, subject string, after, last
 			}
 		}
 		// A single one, a replica that lags, a purge, or a message whose headers pass for the end of the answer: the leader knows.
-		e, found, err := s.next(ctx, subject, next)
+		e, found, err := s.next(ctx, subject, next, Decode)
 		if err != nil {
 			return nil, fmt.Errorf("read %s from %d: %w", subject, next, err)
 		}
@@ -144,7 +144,7 @@ func (s *JetStream) batch(ctx context.Context, subject string, from, last uint64
 		if forged(msg) || msg.Sequence > last || !follows(msg, entries) {
 			break // enough, or a message before this one was dropped on its way: ask again
 		}
-		entries = append(entries, decodeRaw(msg))
+		entries = append(entries, decodeRaw(msg, Decode))
 	}
 	return entries, nil
 }
@@ -172,12 +172,10 @@ func forged(msg *jetstream.RawStreamMsg) bool {
 	return slices.ContainsFunc(addedHeaders, func(name string) bool { return len(msg.Header[name]) > 1 })
 }
 
-func decodeRaw(msg *jetstream.RawStreamMsg) Entry { return fromRaw(msg, Decode) }
-
 // decoder is [Decode] or unopened.
 type decoder func(subject string, seq uint64, stored time.Time, header nats.Header, data []byte) Entry
 
-func fromRaw(msg *jetstream.RawStreamMsg, decode decoder) Entry {
+func decodeRaw(msg *jetstream.RawStreamMsg, decode decoder) Entry {
 	for _, name := range addedHeaders {
 		delete(msg.Header, name)
 	}

@@ -28,8 +28,8 @@ func (s *JetStream) Read(ctx context.Context, after uint64, limit int) ([]Entry,
 	return s.read(ctx, after, limit, Decode)
 }
 
-// Unopened is the log for those who copy and compare bodies and do not look into them: an entry's Event is nil, whatever Err
-// says. Decoding is a third of the work of reading.
+// Unopened is the log for those who copy and compare bodies and do not look into them: an entry's Event is nil, and
+// Err tells of subject and headers alone. Decoding was two fifths of an archive's processor time.
 type Unopened struct{ Log *JetStream }
 
 // Read is [JetStream.Read].
@@ -57,7 +57,7 @@ func (s *JetStream) read(ctx context.Context, after uint64, limit int, decode de
 		if len(found) > 0 {
 			continue
 		}
-		e, more, err := s.next(ctx, everything, next) // over the gap
+		e, more, err := s.next(ctx, everything, next, decode) // over the gap
 		if err != nil {
 			return nil, fmt.Errorf("read the log from %d: %w", next, err)
 		}
@@ -91,10 +91,10 @@ func (s *JetStream) part(ctx context.Context, stream jetstream.Stream, from, thr
 		var e Entry
 		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(everything))
 		if err == nil && !forged(msg) {
-			e = fromRaw(msg, decode)
+			e = decodeRaw(msg, decode)
 		} else { // a replica that lags, or headers that pass for those of the answer: the leader knows
 			found := false
-			if e, found, err = s.next(ctx, everything, next); err != nil {
+			if e, found, err = s.next(ctx, everything, next, decode); err != nil {
 				return nil, err
 			}
 			if !found {
