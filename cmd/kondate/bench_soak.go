@@ -49,7 +49,10 @@ const (
 	// soakLooks is how often a soak looks at its server.
 	soakLooks = 40
 	// soakArchives is how often old sessions are archived at most; one is old when it has been still for two of these times.
-	soakArchives = 15
+	// The log is as long as what came in some three of them: soon, and from then on, an even load has a log of one length.
+	soakArchives = 60
+	// soakTrialArchives is how often in the trial, which is short beside the start of a command.
+	soakTrialArchives = 15
 	// soakInFlight are the menus under way at which a server does not keep pace.
 	soakInFlight = 500
 	// soakRestless is how many clients there are for one that loses its connection.
@@ -137,7 +140,7 @@ func (s *soak) capacity(ctx context.Context, body []byte, d time.Duration) (floa
 	sent, done := 0, 0
 	var warm, last time.Time
 	g, trial := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.archive(trial, d) })
+	g.Go(func() error { return s.archive(trial, d, d/soakTrialArchives) })
 	for range soakClients {
 		g.Go(func() error {
 			for {
@@ -177,14 +180,13 @@ func (s *soak) run(ctx context.Context, body []byte, menusPerSecond float64, d t
 	g.Go(func() error {
 		return every(ctx, d/soakLooks, soakLooks, func(int) error { return s.look(ctx) })
 	})
-	g.Go(func() error { return s.archive(ctx, d) })
+	g.Go(func() error { return s.archive(ctx, d, d/soakArchives) })
 	g.Go(func() error { return s.send(ctx, body, menusPerSecond, d) })
 	return g.Wait()
 }
 
-// archive archives old sessions for a time. A command that takes longer puts the next one off.
-func (s *soak) archive(ctx context.Context, d time.Duration) error {
-	pace := d / soakArchives
+// archive archives old sessions at a pace, for a time. A command that takes longer puts the next one off.
+func (s *soak) archive(ctx context.Context, d, pace time.Duration) error {
 	for began := time.Now(); time.Since(began) < d-pace; {
 		if err := every(ctx, pace, 1, func(int) error {
 			_, err := s.kondate(ctx, "archive", "--older-than", (2 * pace).String())
