@@ -81,7 +81,20 @@ func (o *Operations) archivable(ctx context.Context, before time.Time) ([]Archiv
 from public.sessions s where status in ('completed', 'expired') and open_retries = 0 and open_images = 0 and updated_at < $1
   and not exists (select from public.archived_sessions a where a.tenant = s.tenant and a.session_id = s.session_id)
 order by 3`
-	rows, err := o.pool.Query(ctx, sql, before)
+	return collectArchived(ctx, o.pool, sql, before)
+}
+
+// Leaving returns the sessions that an archive has marked with [MarkArchived] and not confirmed with [ConfirmArchived]: it was stopped, and
+// the log may hold all of their events, some, or none.
+func Leaving(ctx context.Context, pool *pgxpool.Pool) ([]Archived, error) {
+	const sql = `select tenant, session_id, array(select seq from public.history h
+  where h.tenant = a.tenant and h.session_id = a.session_id and h.seq <= a.last_seq order by seq)
+from public.archived_sessions a where leaving order by 3`
+	return collectArchived(ctx, pool, sql)
+}
+
+func collectArchived(ctx context.Context, pool *pgxpool.Pool, sql string, args ...any) ([]Archived, error) {
+	rows, err := pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, fmt.Errorf("look for sessions to archive: %w", err)
 	}
@@ -98,13 +111,36 @@ order by 3`
 	return sessions, nil
 }
 
-// MarkArchived notes that the log may lack a session's events. It comes before they go: what verify finds missing then has
+// MarkArchived notes that a session's events begin to leave the log. It comes before they go: what verify finds missing then has
 // its reason.
 func MarkArchived(ctx context.Context, pool *pgxpool.Pool, a Archived) error {
-	const sql = `insert into public.archived_sessions (tenant, session_id, first_seq, last_seq, events, file) values ($1, $2, $3, $4, $5, $6)
-on conflict (tenant, session_id) do update set last_seq = excluded.last_seq, events = excluded.events, file = excluded.file, archived_at = now()`
+	const sql = `insert into public.archived_sessions (tenant, session_id, first_seq, last_seq, events, file, leaving) values ($1, $2, $3, $4, $5, $6, true)
+on conflict (tenant, session_id) do update set last_seq = excluded.last_seq, events = excluded.events, file = excluded.file, leaving = true, archived_at = now()`
 	if _, err := pool.Exec(ctx, sql, a.Key.Tenant, a.Key.Session, toBigint(a.Seqs[0]), toBigint(a.Seqs[len(a.Seqs)-1]), len(a.Seqs), a.File); err != nil {
-		return fmt.Errorf("note that session %s is archived: %w", a.Key, err)
+		return fmt.Errorf("note that session %s leaves the log: %w", a.Key, err)
+	}
+	return nil
+}
+
+// ConfirmArchived notes that the events of marked sessions have left the log.
+func ConfirmArchived(ctx context.Context, pool *pgxpool.Pool, sessions []Archived) error {
+	var tenants, ids []string
+	for _, s := range sessions {
+		tenants, ids = append(tenants, string(s.Key.Tenant)), append(ids, string(s.Key.Session))
+	}
+	const sql = `update public.archived_sessions a set leaving = false from unnest($1::text[], $2::text[]) k (tenant, session_id)
+where a.tenant = k.tenant and a.session_id = k.session_id and leaving`
+	if _, err := pool.Exec(ctx, sql, tenants, ids); err != nil {
+		return fmt.Errorf("note that %d sessions have left the log: %w", len(sessions), err)
+	}
+	return nil
+}
+
+// UnmarkArchived takes the mark back: the session stays in the log.
+func UnmarkArchived(ctx context.Context, pool *pgxpool.Pool, key menu.Key) error {
+	const sql = `delete from public.archived_sessions where tenant = $1 and session_id = $2`
+	if _, err := pool.Exec(ctx, sql, key.Tenant, key.Session); err != nil {
+		return fmt.Errorf("take back that session %s leaves the log: %w", key, err)
 	}
 	return nil
 }
@@ -117,15 +153,6 @@ func (q *Queries) Past(ctx context.Context, key menu.Key) (menu.Session, error) 
 		return menu.Session{}, err
 	}
 	return q.foldAt(ctx, key, at)
-}
-
-// UnmarkArchived takes the note back: the session stays in the log.
-func UnmarkArchived(ctx context.Context, pool *pgxpool.Pool, key menu.Key) error {
-	const sql = `delete from public.archived_sessions where tenant = $1 and session_id = $2`
-	if _, err := pool.Exec(ctx, sql, key.Tenant, key.Session); err != nil {
-		return fmt.Errorf("take back that session %s is archived: %w", key, err)
-	}
-	return nil
 }
 
 // ErrNoCopy says that history does not hold what the log holds.

@@ -44,8 +44,9 @@ type archiveReport struct {
 	SHA256   string    `json:"sha256,omitempty"`
 	MadeAt   time.Time `json:"made_at"`
 
-	Kept  int    `json:"-"` // sessions that moved on meanwhile and stay in the log
-	Freed uint64 `json:"-"` // bytes of the log
+	Finished int    `json:"-"` // sessions that an archive before this one had begun to take out of the log
+	Kept     int    `json:"-"` // sessions that moved on meanwhile and stay in the log
+	Freed    uint64 `json:"-"` // bytes of the log
 }
 
 // Run archives.
@@ -67,7 +68,10 @@ func (c archiveCommand) Run(ctx context.Context, env environment) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(env.stdout, map[string]any{"archive": report, "kept": report.Kept, "freed_bytes": report.Freed, "dry_run": c.DryRun})
+			return printJSON(env.stdout, map[string]any{"archive": report, "finished": report.Finished, "kept": report.Kept, "freed_bytes": report.Freed, "dry_run": c.DryRun})
+		}
+		if report.Finished > 0 {
+			fmt.Fprintf(env.stdout, "%d sessions that an archive before this one was taking out of the log when it was stopped are out of it now.\n", report.Finished)
 		}
 		switch {
 		case report.Sessions == 0:
@@ -119,6 +123,9 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 		_, err := x.export(ctx, func(eventstore.Entry) error { return nil })
 		return x.report, err
 	}
+	if err := x.finish(ctx); err != nil {
+		return x.report, fmt.Errorf("take out of the log what an archive before this one left there: %w", err)
+	}
 	sessions, sums, err := x.write(ctx)
 	if err != nil || len(sessions) == 0 {
 		return x.report, err
@@ -130,7 +137,14 @@ func (x *archiver) run(ctx context.Context, dryRun bool) (r archiveReport, err e
 	if err != nil {
 		return x.report, err
 	}
-	if err := x.retire(ctx, sessions); err != nil {
+	x.report.Kept, err = x.retire(ctx, sessions, func(ctx context.Context, s projections.Archived) (moved bool, err error) {
+		s.File = x.report.File
+		if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
+			return false, err
+		}
+		return x.leave(ctx, s)
+	})
+	if err != nil {
 		return x.report, err
 	}
 	after, _, err := x.store.Size(ctx)
@@ -211,46 +225,54 @@ func (x *archiver) check(sums eventstore.ArchiveSums) error {
 	return eventstore.CheckArchive(file, sums)
 }
 
-// retire takes sessions out of the log, some at once, but those that have moved on. Where one fails no other one begins and
-// those that have begun come to their end: a session that is noted as archived and was not retired is never looked for again.
-func (x *archiver) retire(ctx context.Context, sessions []projections.Archived) error {
-	var kept atomic.Int64
-	var failed atomic.Bool
-	var g errgroup.Group
-	g.SetLimit(archiveAtOnce)
-	for _, s := range sessions {
-		if failed.Load() {
-			break
-		}
-		g.Go(func() error {
-			began := time.Now()
-			moved, err := x.retireOne(ctx, s)
-			if moved {
-				kept.Add(1)
-			}
-			if err == nil {
-				err = rest(ctx, time.Since(began))
-			}
-			if err != nil {
-				failed.Store(true)
-			}
-			return err
-		})
+// finish takes out of the log what an archive that was stopped has begun to take out.
+func (x *archiver) finish(ctx context.Context) error {
+	sessions, err := projections.Leaving(ctx, x.pool)
+	if err != nil || len(sessions) == 0 {
+		return err
 	}
-	err := g.Wait()
-	x.report.Kept = int(kept.Load())
+	kept, err := x.retire(ctx, sessions, x.leave)
+	x.report.Finished = len(sessions) - kept
 	return err
 }
 
-// retireOne takes a session out of the log, or says that it moved on.
-func (x *archiver) retireOne(ctx context.Context, s projections.Archived) (moved bool, err error) {
-	s.File = x.report.File
-	if err := projections.MarkArchived(ctx, x.pool, s); err != nil {
+// retire takes sessions out of the log, some at once, and counts those that have moved on and stay. The next archive
+// finishes what this one has marked and not confirmed.
+func (x *archiver) retire(ctx context.Context, sessions []projections.Archived, leave func(context.Context, projections.Archived) (moved bool, err error)) (kept int, err error) {
+	var stayed atomic.Int64
+	g, leaving := errgroup.WithContext(ctx)
+	g.SetLimit(archiveAtOnce)
+	for _, s := range sessions {
+		g.Go(func() error {
+			began := time.Now()
+			moved, err := leave(leaving, s)
+			if err != nil {
+				return err
+			}
+			if moved {
+				stayed.Add(1)
+			}
+			return rest(leaving, time.Since(began))
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	return int(stayed.Load()), projections.ConfirmArchived(ctx, x.pool, sessions)
+}
+
+// leave takes a session that is marked out of the log. One that has moved on stays, and loses its mark if nothing of it has gone.
+func (x *archiver) leave(ctx context.Context, s projections.Archived) (moved bool, err error) {
+	err = x.store.Retire(ctx, s.Key, s.Seqs)
+	if !errors.Is(err, eventstore.ErrMoved) {
 		return false, err
 	}
-	err = x.store.Retire(ctx, s.Key, s.Seqs)
-	if errors.Is(err, eventstore.ErrMoved) {
-		return true, projections.UnmarkArchived(ctx, x.pool, s.Key)
+	first, err := x.store.LoadPage(ctx, s.Key, 0, 1)
+	if err != nil {
+		return true, err
 	}
-	return false, err
+	if len(first) == 0 || first[0].Seq != s.Seqs[0] {
+		return true, nil
+	}
+	return true, projections.UnmarkArchived(ctx, x.pool, s.Key)
 }

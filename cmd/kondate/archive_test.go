@@ -12,9 +12,11 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
+	"kondate/projections"
 	"kondate/projections/pgtest"
 )
 
@@ -148,5 +150,63 @@ func TestArchive(t *testing.T) {
 	})
 	if code, stdout, stderr := p.kondate("projections", "verify"); code != exitOK {
 		t.Errorf("verify after the erasure: %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// An archive that is killed leaves sessions that it has marked: one of which a part is gone, one that is whole, and one that
+// has moved on since. The next archive ends what was begun, and archives what has moved on as a whole.
+func TestArchiveFinishesWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	p := startProcess(t, pgtest.Dir(t), "--sse-event-history-ttl", "0")
+	pool, err := pgxpool.New(t.Context(), p.conn.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	var sessions []projections.Archived
+	for range 3 {
+		answer, err := p.client().submit(t.Context(), body(t, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seqs, err := follow(t.Context(), p.client(), answer.StreamURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.client().rows(t.Context(), answer.SessionID, seqs[len(seqs)-1]); err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, projections.Archived{Key: menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(answer.SessionID)}, Seqs: seqs, File: "begun"})
+	}
+	moved := len(sessions) - 1
+	last := len(sessions[moved].Seqs) - 1
+	sessions[moved].Seqs = sessions[moved].Seqs[:last] // as if the last one had come after the mark
+	for _, s := range sessions {
+		if err := projections.MarkArchived(t.Context(), pool, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun := sessions[0].Seqs
+	if err := p.store().Retire(t.Context(), sessions[0].Key, []uint64{begun[0], begun[len(begun)-1]}); err != nil {
+		t.Fatal(err)
+	}
+	if held := logOf(t, p.store(), string(sessions[0].Key.Session)); len(held) != len(begun)-1 {
+		t.Fatalf("the log holds %d events of the session that was begun, want %d", len(held), len(begun)-1)
+	}
+
+	code, stdout, stderr := p.kondate("archive", "--older-than", "0s")
+	if code != exitOK || !strings.HasPrefix(stdout, "2 sessions that an archive before this one") || !strings.Contains(stdout, fmt.Sprintf("\n1 sessions with %d events are in ", last+1)) {
+		t.Errorf("archive: %d\n%s%s", code, stdout, stderr)
+	}
+	for i, s := range sessions {
+		if held := logOf(t, p.store(), string(s.Key.Session)); len(held) != 1 || held[0].Type != (menu.Completed{}).Type() {
+			t.Errorf("the log holds %d events of session %d, want its completion", len(held), i)
+		}
+	}
+	if left, err := projections.Leaving(t.Context(), pool); err != nil || len(left) > 0 {
+		t.Errorf("%d sessions are still leaving: %v", len(left), err)
+	}
+	if code, stdout, stderr := p.kondate("projections", "verify"); code != exitOK {
+		t.Errorf("verify: %d\n%s%s", code, stdout, stderr)
 	}
 }
