@@ -11,7 +11,7 @@ import (
 // complete looks for sessions that did not come to their end.
 func (t *trial) complete() {
 	for k, s := range t.clean.sessions {
-		if !s.exists() || t.archived[k] {
+		if !s.exists() {
 			continue
 		}
 		if retries, images := s.open(); !s.closed() || s.status != "erased" && len(s.dishes) != s.items {

@@ -47,7 +47,7 @@ func (t *trial) sessionsOnce() {
 	}
 	for k, all := range t.of {
 		s := t.clean.sessions[k]
-		if k == (key{}) || s == nil || s.status == "erased" || t.archived[k] {
+		if k == (key{}) || s == nil || s.status == "erased" {
 			continue
 		}
 		var chunks []*entry
@@ -133,7 +133,7 @@ func (t *trial) historyIsLog() {
 		switch {
 		case erased:
 			t.report(ruleHistory, violation{Session: h.Session, Seq: seq}, "the session was erased, and history has its %s still", h.Type)
-		case !inLog[seq] && !t.archived[k]:
+		case !inLog[seq]:
 			t.report(ruleHistory, violation{Session: h.Session, Seq: seq}, "%s is in history and not in the log", h.Type)
 		}
 	}
@@ -186,7 +186,7 @@ func (t *trial) rowsAreFold() {
 	}
 	dishes, sessions := map[[2]string]map[string]any{}, map[[2]string]map[string]any{}
 	for k, s := range t.fold.sessions {
-		if t.archived[k] || !s.exists() {
+		if !s.exists() {
 			continue
 		}
 		sessions[[2]string{k.tenant, k.session}] = s.row()
@@ -206,9 +206,6 @@ func (t *trial) sameRows(have []map[string]any, want map[[2]string]map[string]an
 		v := violation{Session: fmt.Sprint(row["session_id"])}
 		if id == "id" {
 			v.Dish = at[1]
-		}
-		if t.archived[key{at[0], v.Session}] {
-			continue
 		}
 		folded := want[at]
 		if delete(want, at); folded == nil {
@@ -235,7 +232,7 @@ func (t *trial) sameRows(have []map[string]any, want map[[2]string]map[string]an
 func (t *trial) readsAreFold() {
 	reads := map[key][]*rowsRead{}
 	for _, r := range t.ledger.reads {
-		if k := public(r.Session); r.Status == 200 && t.status(k) != "erased" && !t.archived[k] {
+		if k := public(r.Session); r.Status == 200 && t.status(k) != "erased" {
 			reads[k] = append(reads[k], r)
 		}
 	}

@@ -215,9 +215,6 @@ func (t *trial) answeredAgain(s *submission) {
 // submissionKept holds one answer against the log.
 func (t *trial) submissionKept(s *submission, a accepted) {
 	k := public(a.Session)
-	if t.archived[k] {
-		return
-	}
 	v := violation{Session: a.Session, Seq: a.Seq}
 	switch t.status(k) {
 	case "erased":
@@ -259,7 +256,7 @@ func (t *trial) requestsKept() {
 	for _, q := range t.ledger.requests {
 		k := public(q.Session)
 		erased := t.status(k) == "erased"
-		if q.Status != http.StatusAccepted || t.archived[k] || erased && q.Kind != askErase {
+		if q.Status != http.StatusAccepted || erased && q.Kind != askErase {
 			continue
 		}
 		found := slices.ContainsFunc(t.of[k], func(e *entry) bool {
@@ -285,7 +282,7 @@ func (t *trial) requestsKept() {
 		}
 	}
 	for id, shown := range t.shown {
-		if want := t.status(public(id)); shown != want && !t.archived[public(id)] {
+		if want := t.status(public(id)); shown != want {
 			t.report(ruleRows, violation{Session: id, Have: shown, Want: want}, "status over HTTP")
 		}
 	}

@@ -64,7 +64,7 @@ func newScene(t *testing.T, l *ledger, ev evidence) *scene {
 	s := &scene{t: t, ledger: newLedger(nil), evidence: ev}
 	s.log, s.history = slices.Clone(ev.log), slices.Clone(ev.history)
 	s.menus, s.sessions = nil, nil // or the copies would share their maps
-	s.foreign, s.shown, s.archived = maps.Clone(ev.foreign), maps.Clone(ev.shown), maps.Clone(ev.archived)
+	s.foreign, s.shown = maps.Clone(ev.foreign), maps.Clone(ev.shown)
 	copyJSON(t, ev.menus, &s.menus)
 	copyJSON(t, ev.sessions, &s.sessions)
 	copyJSON(t, l.submissions, &s.ledger.submissions)

@@ -48,11 +48,16 @@ func (p *pair) close() {
 // newLink makes a link to an address; it begins whole and ends with the test.
 func newLink(tb testing.TB, name, upstream string) *link {
 	tb.Helper()
-	l := &link{name: name, addr: "127.0.0.1:0", upstream: upstream, pairs: map[*pair]struct{}{}, open: make(chan struct{})}
-	close(l.open)
-	if err := l.heal(); err != nil {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
+	if err != nil {
 		tb.Fatal(err)
 	}
+	l := &link{
+		name: name, addr: listener.Addr().String(), upstream: upstream,
+		listener: listener, pairs: map[*pair]struct{}{}, open: make(chan struct{}),
+	}
+	close(l.open)
+	go l.serve(listener)
 	tb.Cleanup(l.cut)
 	return l
 }
@@ -69,7 +74,7 @@ func (l *link) heal() error {
 	if err != nil {
 		return err
 	}
-	l.listener, l.addr = listener, listener.Addr().String()
+	l.listener = listener
 	go l.serve(listener)
 	return nil
 }

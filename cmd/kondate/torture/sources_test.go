@@ -26,6 +26,7 @@ type sources struct {
 	JetStream jetstream.JetStream
 	Postgres  *pgxpool.Pool
 	HTTP      string // base URL of an API; empty: not asked
+	Archives  string // folder of archives; empty: nothing was archived
 
 	Foreign       []uint64        // sequences of messages that the harness published and that bear no foreignHeader
 	Resets        map[string]bool // reasons of event: reset that the campaign explains; none by default
@@ -34,13 +35,12 @@ type sources struct {
 
 // evidence is everything that is held against each other.
 type evidence struct {
-	log        []logged
+	log        []logged // with what was archived
 	history    []historyRow
 	menus      []map[string]any
 	sessions   []map[string]any
 	checkpoint uint64            // the rows are as the log was here
 	shown      map[string]string // sessions' status over HTTP
-	archived   map[key]bool
 
 	foreign  map[uint64]bool
 	resets   map[string]bool
@@ -70,8 +70,14 @@ func collect(ctx context.Context, l *ledger, s sources) (ev evidence, err error)
 	if ev.log, err = readLog(ctx, s.JetStream); err != nil {
 		return ev, fmt.Errorf("read the log: %w", err)
 	}
-	if err := ev.readTables(ctx, s.Postgres); err != nil {
+	taken, err := ev.readTables(ctx, s.Postgres)
+	if err != nil {
 		return ev, fmt.Errorf("read the tables: %w", err)
+	}
+	if s.Archives != "" {
+		if err := ev.withArchived(s.Archives, taken); err != nil {
+			return ev, err
+		}
 	}
 	ev.shown = map[string]string{}
 	for _, id := range l.sessions() {
@@ -148,9 +154,10 @@ func nextMessage(ctx context.Context, nc *nats.Conn, from uint64) (m logged, fou
 	return logged{answer.Message.Seq, answer.Message.Subject, answer.Message.Time, header, answer.Message.Data}, true, nil
 }
 
-func (ev *evidence) readTables(ctx context.Context, pool *pgxpool.Pool) error {
+// readTables reads what is in Postgres, and returns the sessions that were archived.
+func (ev *evidence) readTables(ctx context.Context, pool *pgxpool.Pool) (archived map[key]bool, err error) {
 	// One transaction, one snapshot: rows, history and checkpoint belong together.
-	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		var err error
 		if err = tx.QueryRow(ctx, `select coalesce(max(seq), 0) from public.progress`).Scan(&ev.checkpoint); err != nil {
 			return err
@@ -181,14 +188,15 @@ from public.history order by seq`)
 		if rows, err = tx.Query(ctx, `select tenant, session_id from public.archived_sessions`); err != nil {
 			return err
 		}
-		ev.archived = map[key]bool{}
+		archived = map[key]bool{}
 		var k key
 		_, err = pgx.ForEachRow(rows, []any{&k.tenant, &k.session}, func() error {
-			ev.archived[k] = true
+			archived[k] = true
 			return nil
 		})
 		return err
 	})
+	return archived, err
 }
 
 func objects(ctx context.Context, tx pgx.Tx, sql string) ([]map[string]any, error) {
@@ -223,8 +231,8 @@ func shownStatus(ctx context.Context, url string) (string, error) {
 	return fmt.Sprint(body.Status), nil
 }
 
-// quiet says what is still on its way: nil when the rows have the whole log, every session is closed and every erasure
-// is out of the log.
+// quiet says what is still on its way: nil when the rows have the whole log, every session is closed, and what was erased or
+// archived is out of the log.
 func quiet(ctx context.Context, s sources) error {
 	stream, err := s.JetStream.Stream(ctx, eventStream)
 	if err != nil {
@@ -235,14 +243,16 @@ func quiet(ctx context.Context, s sources) error {
 		return err
 	}
 	var seq uint64
-	var due, running int
+	var due, running, leaving int
 	const sql = `select (select coalesce(max(seq), 0) from public.progress), (select count(*) from public.erasures where purged < through),
+  (select count(*) from public.archived_sessions where leaving),
   (select count(*) from public.sessions where done or status = 'processing' or status <> 'erased' and open_retries + open_images > 0)`
-	if err := s.Postgres.QueryRow(ctx, sql).Scan(&seq, &due, &running); err != nil {
+	if err := s.Postgres.QueryRow(ctx, sql).Scan(&seq, &due, &leaving, &running); err != nil {
 		return err
 	}
-	if seq < info.State.LastSeq || due+running > 0 {
-		return fmt.Errorf("the rows stand at event %d of %d, %d sessions are not closed, %d erased ones are still in the log", seq, info.State.LastSeq, running, due)
+	if seq < info.State.LastSeq || due+leaving+running > 0 {
+		return fmt.Errorf("the rows stand at event %d of %d, %d sessions are not closed, %d erased ones and %d archived ones are still in the log",
+			seq, info.State.LastSeq, running, due, leaving)
 	}
 	return nil
 }

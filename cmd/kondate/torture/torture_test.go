@@ -37,7 +37,9 @@ type campaign struct {
 	clients *clients
 	plan    []fault
 	begin   time.Time
-	turns   map[string]*sync.Mutex // held by who breaks, mends or restarts a process
+
+	archived archived
+	turns    map[string]*sync.Mutex // held by who breaks, mends or restarts a process
 
 	mu       sync.Mutex     // guards the rest
 	done     map[string]int // faults by kind
@@ -51,19 +53,21 @@ func TestTorture(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t)
 	c := newCampaign(t, f)
+	program := program(t, "kondate")
 	worker := newWorker(t, f.brokers, *seed)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var supervisor sync.WaitGroup
-	supervisor.Go(func() { c.supervise(ctx) })
+	var upkeep sync.WaitGroup
+	upkeep.Go(func() { c.supervise(ctx) })
+	upkeep.Go(func() { c.archived = c.archiveOn(ctx, program) })
 	c.run(ctx)
 	c.clients.calm()
 	cancel()
-	supervisor.Wait()
+	upkeep.Wait()
 	worker.kind.Store(true)
 	healed, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	for _, err := range []error{f.heal(healed), f.limitLog(healed, 0), f.whole(healed), c.lastStray(healed)} {
+	for _, err := range []error{f.heal(healed), f.limitLog(healed, 0), f.whole(healed), f.archive(healed, program), c.lastStray(healed)} {
 		if err != nil {
 			t.Error(err)
 		}
@@ -245,9 +249,12 @@ func (c *campaign) strange(taken int) {
 // summary prints what the campaign was.
 func (c *campaign) summary(w *worker, violations int) {
 	n := c.clients.ledger.count()
-	events := uint64(0)
+	events, left := uint64(0), 0
 	if stream, err := c.js.Stream(c.t.Context(), eventStream); err == nil {
 		events = stream.CachedInfo().State.LastSeq
+	}
+	if err := c.pool.QueryRow(c.t.Context(), `select count(*) from archived_sessions`).Scan(&left); err != nil {
+		c.t.Error(err)
 	}
 	faults := 0
 	for _, times := range c.done {
@@ -262,6 +269,8 @@ func (c *campaign) summary(w *worker, violations int) {
 	for _, kind := range byCount {
 		line("  "+kind, c.done[kind])
 	}
+	line("archives", fmt.Sprintf("%d, %d killed on their way, %d while log or rows were away", c.archived.whole, c.archived.killed, c.archived.vain))
+	line("sessions archived", left)
 	line("answers of the bad worker", w.counts())
 	line("menus sent", n.Menus)
 	line("menus accepted", fmt.Sprintf("%d with %d dishes", n.Accepted, n.Dishes))

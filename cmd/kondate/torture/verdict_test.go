@@ -29,7 +29,7 @@ func (f *fleet) holds(t *testing.T, c *clients) int {
 			t.Error(err)
 		}
 	}
-	src := sources{JetStream: f.js, Postgres: f.pool, HTTP: f.apis[0].url, RetryAttempts: retryAttempts}
+	src := sources{JetStream: f.js, Postgres: f.pool, HTTP: f.apis[0].url, Archives: f.archives(), RetryAttempts: retryAttempts}
 	said := func(what string) {
 		t.Logf("%s %s after the last fault was mended", what, time.Since(begin).Round(time.Millisecond))
 	}
