@@ -37,6 +37,9 @@ const timeLayout = "2006-01-02T15:04:05.000000Z07:00"
 // FormatTime returns a time as events carry it: RFC 3339, UTC, microseconds.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
+// toMicroseconds cuts off what history cannot hold: the broker's clock, and other programs', may say more.
+func toMicroseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
 // Encode returns the message that records an event, with its deterministic id.
 func Encode(key menu.Key, p Proposed) (*nats.Msg, error) {
 	typ := p.Event.Type()
@@ -95,7 +98,7 @@ func Decode(subject string, seq uint64, stored time.Time, header nats.Header, da
 func unopened(subject string, seq uint64, stored time.Time, header nats.Header, data []byte) Entry {
 	e := Entry{Header: header, Data: data}
 	e.Seq = seq
-	e.Time = stored.UTC() // the broker's clock, until the header proves readable
+	e.Time = toMicroseconds(stored) // the broker's clock, until the header proves readable
 	if err := e.decodeHeader(subject); err != nil {
 		e.Err = fmt.Errorf("event %d on %s: %w", seq, subject, err)
 	}
@@ -118,7 +121,7 @@ func (e *Entry) decodeHeader(subject string) error {
 	if err != nil {
 		return fmt.Errorf("%w: header %s is no RFC 3339 time: %w", ErrMalformed, HeaderTime, err)
 	}
-	e.Time = at.UTC()
+	e.Time = toMicroseconds(at)
 	schema, err := single(e.Header, HeaderSchema)
 	if err != nil {
 		return err

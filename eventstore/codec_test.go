@@ -264,8 +264,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add("menu.evt.public.s1."+string(typ), "1", menutest.Start().Format(time.RFC3339), []byte(`{"stage":"allergen","results":[{"menu_id":"d"}]}`))
 	}
 	f.Add("menu.evt.*.>", "-1", "", []byte("\x00\xff"))
+	f.Add("menu.evt.public.s1.menu.erased", "1", "2026-01-02T03:04:05.123456789+09:00", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, subject, version, at string, data []byte) {
-		e := eventstore.Decode(subject, 7, time.Time{}, nats.Header{
+		e := eventstore.Decode(subject, 7, menutest.Start().Add(time.Nanosecond), nats.Header{
 			eventstore.HeaderID: {"id"}, eventstore.HeaderTime: {at}, eventstore.HeaderSchema: {version},
 		}, data)
 		if (e.Err == nil) == (e.Event == nil) {
@@ -273,6 +274,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if e.Err == nil && e.Event.Type() != e.Type {
 			t.Fatalf("a %s on the subject of %s", e.Event.Type(), e.Type)
+		}
+		if !e.Time.Equal(e.Time.Truncate(time.Microsecond)) {
+			t.Fatalf("its time is %s, which history cannot hold", e.Time)
 		}
 	})
 }

@@ -13,11 +13,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
 	"kondate/projections"
 	"kondate/projections/pgtest"
+	"kondate/streams"
 )
 
 // An archived session has left the log, which is smaller, and nothing else has changed: rows, stream and history are there,
@@ -153,8 +156,30 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+// unreadable puts a message that nobody can read behind a session's events, and returns its sequence when the rows have it.
+func (p *process) unreadable(key menu.Key) uint64 {
+	p.t.Helper()
+	nc, err := nats.Connect(p.conn.NATSURL)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ack, err := js.Publish(p.t.Context(), streams.EventSubject(key, "task6.completed"), []byte("x"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.client().rows(p.t.Context(), string(key.Session), ack.Sequence); err != nil {
+		p.t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
 // An archive that is killed leaves sessions that it has marked: one of which a part is gone, one that is whole, and one that
-// has moved on since. The next archive ends what was begun, and archives what has moved on as a whole.
+// has moved on since, by a message that nobody can read. The next archive ends what was begun, and archives what has moved on as a whole.
 func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, pgtest.Dir(t), "--sse-event-history-ttl", "0")
@@ -179,6 +204,7 @@ func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 		sessions = append(sessions, projections.Archived{Key: menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(answer.SessionID)}, Seqs: seqs, File: "begun"})
 	}
 	moved := len(sessions) - 1
+	sessions[moved].Seqs = append(sessions[moved].Seqs, p.unreadable(sessions[moved].Key))
 	last := len(sessions[moved].Seqs) - 1
 	sessions[moved].Seqs = sessions[moved].Seqs[:last] // as if the last one had come after the mark
 	for _, s := range sessions {

@@ -38,26 +38,31 @@ func (f *fleet) archives() string { return filepath.Join(f.dir, "archives") }
 
 // archive takes old sessions out of the log, as an operator's timer does. It is killed when ctx ends.
 func (f *fleet) archive(ctx context.Context, path string) error {
+	return f.operate(ctx, path, "archive", "--older-than", archiveAge.String(), "--dir", f.archives())
+}
+
+// operate runs a command of the program on the log and the rows, past every link. It is killed when ctx ends.
+func (f *fleet) operate(ctx context.Context, path string, args ...string) error {
 	urls := make([]string, len(f.brokers))
 	for i, b := range f.brokers {
 		urls[i] = "nats://" + b.addr
 	}
-	cmd := exec.CommandContext(ctx, path, "archive", "--older-than", archiveAge.String(), "--dir", f.archives(), "--data-dir", filepath.Join(f.dir, "archive"),
-		"--nats-url", strings.Join(urls, ","), "--nats-replicas", strconv.Itoa(len(f.brokers)), "--nats-max-bytes", strconv.Itoa(logBytes), "--database-url", databaseURL(f.db.addr))
+	cmd := exec.CommandContext(ctx, path, append(args, "--data-dir", filepath.Join(f.dir, "operator"),
+		"--nats-url", strings.Join(urls, ","), "--nats-replicas", strconv.Itoa(len(f.brokers)), "--nats-max-bytes", strconv.Itoa(logBytes), "--database-url", databaseURL(f.db.addr))...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := onThread()(cmd.Start); err != nil {
-		return fmt.Errorf("archive: %w", err)
+		return fmt.Errorf("%v: %w", args, err)
 	}
 	err := cmd.Wait()
-	book, openErr := os.OpenFile(filepath.Join(f.dir, "archive.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	book, openErr := os.OpenFile(filepath.Join(f.dir, "operator.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if openErr == nil {
-		_, openErr = fmt.Fprintf(book, "%s %s: %v\n%s", time.Now().Format(time.TimeOnly), cmd.ProcessState, err, said.Bytes())
+		_, openErr = fmt.Fprintf(book, "%s %v: %v\n%s", time.Now().Format(time.TimeOnly), args, err, said.Bytes())
 		openErr = errors.Join(openErr, book.Close())
 	}
 	if err != nil {
-		err = fmt.Errorf("archive: %w: %s", err, said.Bytes())
+		err = fmt.Errorf("%v: %w: %s", args, err, said.Bytes())
 	}
 	return errors.Join(err, openErr)
 }

@@ -73,6 +73,9 @@ func TestTorture(t *testing.T) {
 		}
 	}
 	violations := f.holds(t, c.clients)
+	if err := f.operate(t.Context(), program, "projections", "verify"); err != nil {
+		t.Error(err)
+	}
 	c.findings()
 	if err := c.clients.ledger.broken(); err != nil {
 		t.Errorf("the ledger was not written to its end: %v", err)
