@@ -124,7 +124,8 @@ func (r *Retries) publish(ctx context.Context, subject, id string, event *nats.M
 	return nil
 }
 
-// Idle says that the stage's retry consumer has nothing to do: no message that is due waits or is at work.
+// Idle says that the stage's retry consumer has nothing to do: no message that is due waits or is at work. The broker counts
+// a message a moment after it has acknowledged it.
 func (r *Retries) Idle(ctx context.Context, stage menu.Stage) (bool, error) {
 	consumer, err := r.js.Consumer(ctx, RetryStream, RetryConsumer(stage))
 	if err != nil {
