@@ -81,11 +81,17 @@ func (o *Operations) archivable(ctx context.Context, before time.Time) ([]Archiv
 from public.sessions s where status in ('completed', 'expired') and open_retries = 0 and open_images = 0 and updated_at < $1
   and not exists (select from public.archived_sessions a where a.tenant = s.tenant and a.session_id = s.session_id)
 order by 3`
-	return collectArchived(ctx, o.pool, sql, before)
+	sessions, err := collectArchived(ctx, o.pool, sql, before)
+	for _, s := range sessions {
+		if len(s.Seqs) == 0 {
+			return nil, fmt.Errorf("session %s has no event in history: %w", s.Key, ErrNoCopy)
+		}
+	}
+	return sessions, err
 }
 
 // Leaving returns the sessions that an archive has marked with [MarkArchived] and not confirmed with [ConfirmArchived]: it was stopped, and
-// the log may hold all of their events, some, or none.
+// the log may hold all of their events, some, or none. One that was erased since has no Seqs: the erasure takes the rest out.
 func Leaving(ctx context.Context, pool *pgxpool.Pool) ([]Archived, error) {
 	const sql = `select tenant, session_id, array(select seq from public.history h
   where h.tenant = a.tenant and h.session_id = a.session_id and h.seq <= a.last_seq order by seq)
@@ -100,9 +106,6 @@ func collectArchived(ctx context.Context, pool *pgxpool.Pool, sql string, args .
 	}
 	sessions, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s Archived, err error) {
 		err = row.Scan(&s.Key.Tenant, &s.Key.Session, &s.Seqs)
-		if err == nil && len(s.Seqs) == 0 {
-			err = fmt.Errorf("session %s has no event in history: %w", s.Key, ErrNoCopy)
-		}
 		return s, err
 	})
 	if err != nil {

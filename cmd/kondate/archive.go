@@ -263,6 +263,9 @@ func (x *archiver) retire(ctx context.Context, sessions []projections.Archived, 
 
 // leave takes a session that is marked out of the log. One that has moved on stays, and loses its mark if nothing of it has gone.
 func (x *archiver) leave(ctx context.Context, s projections.Archived) (moved bool, err error) {
+	if len(s.Seqs) == 0 {
+		return false, nil // it was erased
+	}
 	err = x.store.Retire(ctx, s.Key, s.Seqs)
 	if !errors.Is(err, eventstore.ErrMoved) {
 		return false, err
@@ -272,7 +275,7 @@ func (x *archiver) leave(ctx context.Context, s projections.Archived) (moved boo
 		return true, err
 	}
 	if len(first) == 0 || first[0].Seq != s.Seqs[0] {
-		return true, nil
+		return true, nil // history has what went
 	}
 	return true, projections.UnmarkArchived(ctx, x.pool, s.Key)
 }

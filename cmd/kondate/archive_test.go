@@ -13,8 +13,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"kondate/domain/menu"
 	"kondate/eventstore"
@@ -159,16 +157,7 @@ func TestArchive(t *testing.T) {
 // unreadable puts a message that nobody can read behind a session's events, and returns its sequence when the rows have it.
 func (p *process) unreadable(key menu.Key) uint64 {
 	p.t.Helper()
-	nc, err := nats.Connect(p.conn.NATSURL)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	ack, err := js.Publish(p.t.Context(), streams.EventSubject(key, "task6.completed"), []byte("x"))
+	ack, err := p.js().Publish(p.t.Context(), streams.EventSubject(key, "task6.completed"), []byte("x"))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -178,8 +167,9 @@ func (p *process) unreadable(key menu.Key) uint64 {
 	return ack.Sequence
 }
 
-// An archive that is killed leaves sessions that it has marked: one of which a part is gone, one that is whole, and one that
-// has moved on since, by a message that nobody can read. The next archive ends what was begun, and archives what has moved on as a whole.
+// An archive that is killed leaves sessions that it has marked: one of which a part is gone, one that is whole, one that has
+// moved on since, by a message that nobody can read, and one that was erased since. The next archive ends what was begun, and
+// archives what has moved on as a whole.
 func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 	t.Parallel()
 	p := startProcess(t, pgtest.Dir(t), "--sse-event-history-ttl", "0")
@@ -188,8 +178,8 @@ func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	var sessions []projections.Archived
-	for range 3 {
+	closed := func() projections.Archived {
+		t.Helper()
 		answer, err := p.client().submit(t.Context(), body(t, 3))
 		if err != nil {
 			t.Fatal(err)
@@ -201,13 +191,14 @@ func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 		if _, err := p.client().rows(t.Context(), answer.SessionID, seqs[len(seqs)-1]); err != nil {
 			t.Fatal(err)
 		}
-		sessions = append(sessions, projections.Archived{Key: menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(answer.SessionID)}, Seqs: seqs, File: "begun"})
+		return projections.Archived{Key: menu.Key{Tenant: menu.DefaultTenant, Session: menu.SessionID(answer.SessionID)}, Seqs: seqs, File: "begun"}
 	}
+	sessions, erased := []projections.Archived{closed(), closed(), closed()}, closed()
 	moved := len(sessions) - 1
 	sessions[moved].Seqs = append(sessions[moved].Seqs, p.unreadable(sessions[moved].Key))
 	last := len(sessions[moved].Seqs) - 1
 	sessions[moved].Seqs = sessions[moved].Seqs[:last] // as if the last one had come after the mark
-	for _, s := range sessions {
+	for _, s := range append(sessions, erased) {
 		if err := projections.MarkArchived(t.Context(), pool, s); err != nil {
 			t.Fatal(err)
 		}
@@ -219,9 +210,13 @@ func TestArchiveFinishesWhatWasBegun(t *testing.T) {
 	if held := logOf(t, p.store(), string(sessions[0].Key.Session)); len(held) != len(begun)-1 {
 		t.Fatalf("the log holds %d events of the session that was begun, want %d", len(held), len(begun)-1)
 	}
+	if err := p.client().call(t.Context(), http.MethodDelete, "/v1/sessions/"+string(erased.Key.Session), nil, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(logOf(t, p.store(), string(erased.Key.Session))) == 1 })
 
 	code, stdout, stderr := p.kondate("archive", "--older-than", "0s")
-	if code != exitOK || !strings.HasPrefix(stdout, "2 sessions that an archive before this one") || !strings.Contains(stdout, fmt.Sprintf("\n1 sessions with %d events are in ", last+1)) {
+	if code != exitOK || !strings.HasPrefix(stdout, "3 sessions that an archive before this one") || !strings.Contains(stdout, fmt.Sprintf("\n1 sessions with %d events are in ", last+1)) {
 		t.Errorf("archive: %d\n%s%s", code, stdout, stderr)
 	}
 	for i, s := range sessions {

@@ -150,6 +150,12 @@ func (p *process) storage() Storage {
 // store reads the log over the network, past everything the program serves.
 func (p *process) store() *eventstore.JetStream {
 	p.t.Helper()
+	return eventstore.NewJetStream(p.js(), eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// js is a connection to the process's broker.
+func (p *process) js() jetstream.JetStream {
+	p.t.Helper()
 	nc, err := nats.Connect(p.conn.NATSURL)
 	if err != nil {
 		p.t.Fatal(err)
@@ -159,7 +165,7 @@ func (p *process) store() *eventstore.JetStream {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return eventstore.NewJetStream(js, eventstore.Config{Logger: slog.New(slog.DiscardHandler)})
+	return js
 }
 
 // system is everything in this process.

@@ -70,8 +70,8 @@ func (f *fleet) operate(ctx context.Context, path string, args ...string) error 
 // archived counts the archives of a campaign.
 type archived struct{ whole, killed, vain int }
 
-// archiveOn archives again and again until ctx ends. Every third archive is killed on its way; one that finds the log or the
-// rows away does nothing.
+// archiveOn archives again and again until ctx ends. Every third archive is killed on its way; one is in vain
+// that finds the log or the rows away, or a session erased meanwhile. What would stop all of them is found by the last one.
 func (c *campaign) archiveOn(ctx context.Context, path string) (n archived) {
 	r := rand.New(rand.NewPCG(*seed, 1))
 	for {

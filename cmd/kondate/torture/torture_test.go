@@ -272,7 +272,7 @@ func (c *campaign) summary(w *worker, violations int) {
 	for _, kind := range byCount {
 		line("  "+kind, c.done[kind])
 	}
-	line("archives", fmt.Sprintf("%d, %d killed on their way, %d while log or rows were away", c.archived.whole, c.archived.killed, c.archived.vain))
+	line("archives", fmt.Sprintf("%d, %d killed on their way, %d in vain", c.archived.whole, c.archived.killed, c.archived.vain))
 	line("sessions archived", left)
 	line("answers of the bad worker", w.counts())
 	line("menus sent", n.Menus)
