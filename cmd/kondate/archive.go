@@ -30,7 +30,7 @@ type archiveCommand struct {
 // Help is shown below the flags.
 func (archiveCommand) Help() string {
 	return "The sessions' events are exported to a file, each is compared with its copy in history, the file is read back, and then they leave the log, " +
-		"which has room again. Rows and history keep them.\n\nExample: kondate archive --older-than 720h --dir /backup/kondate"
+		"which has room again. Rows and history keep them. What an archive that was stopped has begun is finished first.\n\nExample: kondate archive --older-than 720h --dir /backup/kondate"
 }
 
 // archiveReport is what an archive holds; it stands beside it as its manifest.
